@@ -1,0 +1,38 @@
+# Every target works on a machine with only Python 3.11, make and git.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: help demo test lint clean
+
+help:
+	@echo "make demo   build, verify and measure the digits example"
+	@echo "make test   lint, then the tests"
+	@echo "make lint   ruff, mypy, import rules"
+	@echo "make clean  remove everything that make and pamc made here, .venv included"
+
+demo: $(STAMP)
+	$(BIN)/python examples/digits/demo.py
+
+test: lint
+	$(BIN)/python -m pytest -q -n 2 -m "not campaign"
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+clean:
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP): pyproject.toml constraints.txt
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
+		|| { echo "pamc needs Python 3.11: install it, or name it with make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	"$(PYTHON)" -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt torch==2.13.0
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[dev]'
+	@touch $@

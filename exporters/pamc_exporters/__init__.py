@@ -1,0 +1,1 @@
+"""Exporters that come with pamc, one package per format."""

@@ -1,0 +1,369 @@
+"""The story of a build, from top to bottom.
+
+model.yaml -> Spec -> one graph per task -> multitask graph -> merged -> pruned -> plans -> files -> proof -> bundle.
+Each arrow is one function from one immutable value to the next; the slow ones are cached by what they read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Protocol
+
+import numpy as np
+
+from pamc.bundle import (
+    GRAPH,
+    GRAPH_WEIGHTS,
+    VECTORS,
+    BundleWriter,
+    Check,
+    Manifest,
+    StageCache,
+    check_out,
+    digest,
+    open_bundle,
+)
+from pamc.bundle.manifest import Latency
+from pamc.capture import align, capture, load_weights
+from pamc.data import load_samples, shuffled
+from pamc.export import Exporter, Session, find_exporter
+from pamc.graph import MultitaskGraph, all_task_sets, expected_macs, render_multitask, restrict
+from pamc.graph.serial import dump
+from pamc.lower import Plan, describe, load_target, lower
+from pamc.manifest import Evidence, compose_manifest
+from pamc.merge import METHODS as MERGE_METHODS
+from pamc.merge import Calibration
+from pamc.progress import Progress
+from pamc.prune import METHODS as PRUNE_METHODS
+from pamc.prune import Budget, Pruning, Settings
+from pamc.scoring import Scorer, targets_of
+from pamc.spec import InputSpec, Spec, TaskSpec
+from pamc.stages import StageRunner
+from pamc.train import Samples, predict
+from pamc.usercode import call, load_function
+from pamc.verify import golden_vectors, select_samples, verify_exports
+
+__all__ = ["STAGES", "BuildOptions", "BuildResult", "Reporter", "build", "capture_task"]
+
+STAGES = ("capture", "align", "merge", "prune", "lower", "export")
+KINDS = {"cross_entropy": "class", "binary": "binary", "mse": "real"}
+CALIBRATION_SAMPLES = 1024
+MAX_TASKS_FOR_ALL_SETS = 6
+PROOF_SAMPLES = 64
+
+
+class Reporter(Protocol):
+    """Measures and describes a bundle; the compiler itself knows nothing of clocks and pages."""
+
+    def latency(
+        self, variants: Mapping[str, Mapping[str, Sequence[Session]]], x: np.ndarray, progress: Progress
+    ) -> Latency | None:
+        """Timings of one inference by task set and variant; the sessions of a variant run one after another."""
+
+    def pages(self, manifest: Manifest, plans: Mapping[str, Plan]) -> Mapping[str, str]:
+        """Pages to keep in the bundle, by file name."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildOptions:
+    """How to build: for which target, where to, how far."""
+
+    out: Path
+    target: str = "arm64"
+    stop_after: str | None = None
+    dry_run: bool = False
+    force: bool = False
+    cache_dir: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BuildResult:
+    """A written bundle with its manifest, or, when the build was to stop early, a text about the last stage."""
+
+    path: Path | None
+    manifest: Manifest | None
+    text: str
+
+
+@dataclass(frozen=True)
+class _Data:
+    train: Samples
+    evaluation: Samples
+    validation: Samples | None
+    x_digest: str
+
+
+def _input_of(spec: Spec) -> InputSpec:
+    if spec.input is not None:
+        return spec.input
+    samples = load_samples(spec.data.eval, spec.tasks, None, None, {})
+    return InputSpec(samples.x.shape[1:], "uint8" if samples.x.dtype == np.uint8 else "float32")
+
+
+def capture_task(task: TaskSpec, given: InputSpec):  # type: ignore[no-untyped-def]
+    """The graph of one task's network with its weights."""
+    make = load_function(f"{task.model.file.name}:{task.model.function}", task.model.file.parent)
+    module = call(make, what=f"model function {task.model}", **task.args)
+    load_weights(module, task.weights)
+    normalize = (given.normalize.mean, given.normalize.std) if given.normalize else None
+    return capture(task.name, module, given.shape, dtype=given.dtype, normalize=normalize)
+
+
+def _separate(spec: Spec, given: InputSpec, stages: StageRunner) -> tuple[str, MultitaskGraph]:
+    """The networks side by side in one graph, every unit owned by its own task."""
+    parts: list[object] = [given]
+    for task in spec.tasks:
+        code = tuple(sorted(task.model.file.parent.glob("*.py")))
+        parts += [task.name, task.model.function, dict(task.args), task.weights, *code]
+    key = stages.key("align", *parts)
+    return key, stages.run(
+        "align", key, lambda: align({task.name: capture_task(task, given) for task in spec.tasks}), title="capture"
+    )
+
+
+def _with_teacher(samples: Samples, separate: MultitaskGraph) -> Samples:
+    return Samples(samples.x, samples.labels, predict(separate, samples.x))
+
+
+def _load_data(spec: Spec, given: InputSpec, separate: MultitaskGraph, stages: StageRunner) -> _Data:
+    widths = {task: int(np.prod(separate.graph.shapes[value])) for task, value in separate.graph.outputs.items()}
+
+    def load(ref):  # type: ignore[no-untyped-def]
+        return load_samples(ref, spec.tasks, given.dtype, tuple(given.shape), widths)
+
+    train = load(spec.data.train)
+    if spec.data.samples is not None:
+        train = shuffled(train, spec.seed, spec.data.samples)
+    evaluation = load(spec.data.eval)
+    validation = load(spec.data.validation) if spec.data.validation else None
+    sets = [samples for samples in (train, evaluation, validation) if samples is not None]
+    identity = stages.key(
+        *(part for samples in sets for part in (samples.x, *(item for pair in sorted(samples.labels.items()) for item in pair)))
+    )
+    return _Data(
+        _with_teacher(train, separate),
+        _with_teacher(evaluation, separate),
+        _with_teacher(validation, separate) if validation else None,
+        identity,
+    )
+
+
+def _merge(
+    spec: Spec, separate_key: str, separate: MultitaskGraph, data: _Data, stages: StageRunner
+) -> tuple[str, MultitaskGraph]:
+    options = MERGE_METHODS.parse_options(spec.merge.method, spec.merge.options)
+    key = stages.key("merge", separate_key, spec.merge.method, options, data.x_digest, spec.seed)
+    calibration = shuffled(data.train, spec.seed, CALIBRATION_SAMPLES)
+    kinds = {task.name: KINDS[task.loss] for task in spec.tasks}
+
+    def merge() -> MultitaskGraph:
+        given = Calibration(calibration.x, kinds, calibration.labels, stages.progress, spec.seed)
+        return MERGE_METHODS.get(spec.merge.method).function(separate, given, options)
+
+    return key, stages.run("merge", key, merge, title=f"merge ({spec.merge.method})")
+
+
+def _budget(spec: Spec, tasks: Sequence[str], reference_macs: float) -> Budget:
+    budget = spec.prune.budget
+    allowed = {task.name: budget.max_drop if task.max_drop is None else task.max_drop for task in spec.tasks}
+    macs = None if budget.macs is None else budget.macs * reference_macs
+    return Budget(macs, {task: drop for task, drop in allowed.items() if drop is not None and task in tasks})
+
+
+def _prune(
+    spec: Spec,
+    net_key: str,
+    net: MultitaskGraph,
+    separate: MultitaskGraph,
+    data: _Data,
+    scorer: Scorer,
+    stages: StageRunner,
+    title: str,
+) -> MultitaskGraph:
+    """Prune ``net``, whose tasks may be all or some of the spec's."""
+    workload = _workload(spec, net.tasks)
+    budget = _budget(spec, net.tasks, expected_macs(separate, workload))
+    options = PRUNE_METHODS.parse_options(spec.prune.method, spec.prune.options)
+    given = {name: value for name, value in asdict(spec.train).items() if value is not None}
+    settings = Settings(**given)
+    key = stages.key(
+        "prune", net_key, list(net.tasks), spec.prune.method, options, sorted(workload.items()), budget.macs,
+        sorted(budget.max_drop.items()), settings, data.x_digest, spec.seed,
+    )
+    pruning = Pruning(
+        train=data.train,
+        targets=tuple(target for target in scorer.targets if target.task in net.tasks),
+        workload=workload,
+        budget=budget,
+        drops=scorer.drops,
+        settings=settings,
+        seed=spec.seed,
+        progress=stages.progress,
+        checkpoints=stages.checkpoints("prune", key),
+    )
+    method = PRUNE_METHODS.get(spec.prune.method).function
+    return stages.run("prune", key, lambda: method(net, pruning, options), title=title)
+
+
+def _workload(spec: Spec, tasks: Sequence[str]) -> Mapping[int, float]:
+    """The workload over the task sets of ``tasks``; what others ask for does not matter to them."""
+    total: dict[int, float] = {}
+    for text, chance in spec.workload.items():
+        mask = sum(1 << tasks.index(name) for name in text.split("+") if name in tasks)
+        if mask and chance:
+            total[mask] = total.get(mask, 0.0) + chance
+    scale = sum(total.values())
+    if not scale:
+        return {(1 << len(tasks)) - 1: 1.0}
+    return {mask: chance / scale for mask, chance in sorted(total.items())}
+
+
+def _stopped(stage: str, net: MultitaskGraph) -> BuildResult:
+    lines = [f"after {stage}:", render_multitask(net)]
+    return BuildResult(None, None, "\n".join(lines))
+
+
+def _requests(spec: Spec, net: MultitaskGraph) -> list[int]:
+    """The task sets that are reported: all, unless there are too many."""
+    emitted = {net.task_set(text.split("+")) for text in spec.task_sets}
+    wanted = emitted | {1 << task for task in range(len(net.tasks))} | {net.everyone}
+    if len(net.tasks) <= MAX_TASKS_FOR_ALL_SETS:
+        return list(all_task_sets(len(net.tasks)))
+    return sorted(wanted, key=lambda mask: (mask.bit_count(), mask))
+
+
+def build(spec: Spec, options: BuildOptions, progress: Progress, reporter: Reporter | None = None) -> BuildResult:
+    """Build the bundle that a spec describes. Raises a PamcError with its exit code; leaves no half bundle."""
+    target = load_target(options.target)
+    exporters = [find_exporter(name) for name in spec.emit]
+    if not options.dry_run and options.stop_after is None:
+        check_out(options.out, make_parent=True)
+    stages = StageRunner(StageCache(options.cache_dir), progress, options.force)
+
+    given = _input_of(spec)
+    separate_key, separate = _separate(spec, given, stages)
+    if options.stop_after in ("capture", "align") or options.dry_run:
+        return _stopped("align", separate)
+    data = _load_data(spec, given, separate, stages)
+    merge_key, merged = _merge(spec, separate_key, separate, data, stages)
+    if options.stop_after == "merge":
+        return _stopped("merge", merged)
+    scorer = Scorer(targets_of(spec.tasks), data.evaluation, data.validation)
+    pruned = _prune(spec, merge_key, merged, separate, data, scorer, stages, f"prune ({spec.prune.method})")
+    alone: dict[str, MultitaskGraph] = {}
+    if spec.baseline and spec.prune.method != "none":
+        for task in separate.tasks:
+            one = restrict(separate, [task])
+            alone[task] = _prune(spec, separate_key, one, one, data, scorer, stages, f"baseline: {task} pruned alone")
+    if options.stop_after == "prune":
+        return _stopped("prune", pruned)
+    plans = lower(pruned, _requests(spec, pruned), target)
+    if options.stop_after == "lower":
+        return BuildResult(None, None, "\n".join(describe(plan) for plan in plans.values()))
+    result = _Result(given, separate, alone, pruned, {plan.task_set: plan for plan in plans.values()}, scorer)
+    return _write(spec, options, result, exporters, stages, reporter)
+
+
+@dataclass(frozen=True)
+class _Result:
+    """What a bundle is made of."""
+
+    given: InputSpec
+    separate: MultitaskGraph
+    alone: Mapping[str, MultitaskGraph]
+    pruned: MultitaskGraph
+    plans: Mapping[str, Plan]
+    scorer: Scorer
+
+
+def _write(
+    spec: Spec,
+    options: BuildOptions,
+    made: _Result,
+    exporters: Sequence[Exporter],
+    stages: StageRunner,
+    reporter: Reporter | None,
+) -> BuildResult:
+    """Export, verify and describe; the bundle appears only when all of it succeeded."""
+    progress = stages.progress
+    net, samples = made.pruned, made.scorer.evaluation
+    structure, arrays = dump(net)
+    metadata = {"pamc.name": spec.name, "pamc.target": options.target, "pamc.network": digest(structure, arrays)}
+    emitted = {text: made.plans[text] for text in spec.task_sets}
+    proof = select_samples(samples.x, spec.seed, PROOF_SAMPLES)
+    checks: list[Check] = []
+    with BundleWriter(options.out, make_parent=True) as writer:
+        writer.write_bytes("config.yaml", spec.path.read_bytes())
+        writer.write_text(GRAPH, structure)
+        writer.write_bytes(GRAPH_WEIGHTS, arrays)
+        writer.write_bytes(VECTORS, golden_vectors(net, samples.x, spec.seed).to_bytes())
+        for exporter in exporters:
+            folder = writer.root / exporter.name
+            folder.mkdir()
+            with stages.timed(f"export ({exporter.name})"):
+                exporter.write(emitted, folder, metadata)
+            with stages.timed(f"verify ({exporter.name})"):
+                checks += verify_exports(
+                    exporter, folder, made.plans, proof, predict(net, proof), emitted=frozenset(emitted)
+                )
+        latency = None
+        if reporter is not None:
+            with stages.timed("latency"):
+                latency = _latency(made, exporters[0], writer.root, emitted, options.target, reporter, progress)
+        manifest = compose_manifest(
+            spec,
+            Evidence(
+                target=options.target,
+                given=made.given,
+                separate=made.separate,
+                alone=made.alone,
+                net=net,
+                plans=made.plans,
+                scorer=made.scorer,
+                checks=tuple(checks),
+                files=writer.file_entries(),
+                stage_seconds=dict(stages.seconds),
+                latency=latency,
+            ),
+        )
+        if reporter is not None:
+            for name, page in reporter.pages(manifest, made.plans).items():
+                writer.write_text(name, page)
+        path = writer.commit(manifest)
+    return BuildResult(path, open_bundle(path).manifest, "")
+
+
+def _latency(
+    made: _Result,
+    exporter: Exporter,
+    root: Path,
+    emitted: Mapping[str, Plan],
+    target: str,
+    reporter: Reporter,
+    progress: Progress,
+) -> Latency | None:
+    """Time the bundle against the separate networks, as they are and pruned alone, on this machine."""
+    with TemporaryDirectory(prefix="pamc-latency-") as folder:
+        rivals = {
+            "separate": {task: restrict(made.separate, [task]) for task in made.separate.tasks},
+            "pruned_separately": dict(made.alone),
+        }
+        sessions: dict[str, dict[str, Session]] = {}
+        for variant, nets in rivals.items():
+            for task, net in nets.items():
+                (plan,) = lower(net, [net.everyone], load_target(target)).values()
+                place = Path(folder) / variant / task
+                place.mkdir(parents=True)
+                exporter.write({task: plan}, place, {})
+                sessions.setdefault(variant, {})[task] = exporter.open(place, task)
+        variants = {
+            text: {
+                **{name: [held[task] for task in text.split("+")] for name, held in sessions.items()},
+                "bundle": [exporter.open(root / exporter.name, text)],
+            }
+            for text in emitted
+        }
+        return reporter.latency(variants, made.scorer.evaluation.x[:1], progress)

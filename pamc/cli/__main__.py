@@ -1,0 +1,5 @@
+"""`python -m pamc.cli`."""
+
+from pamc.cli import main
+
+main()

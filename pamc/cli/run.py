@@ -1,0 +1,50 @@
+"""`pamc run`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pamc.cli.common import bundle_argument, json_option, output_options, print_json
+from pamc.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["command"]
+
+
+@click.command("run")
+@bundle_argument
+@click.argument("input_npy", type=click.Path(path_type=Path))
+@click.option("--tasks", required=True, metavar="A,B", help="Tasks to run, such as age,smile.")
+@json_option
+@output_options
+def command(bundle: Path, input_npy: Path, tasks: str, as_json: bool) -> None:
+    """Run tasks of BUNDLE on INPUT_NPY, a .npy file with one sample or a batch."""
+    names = [name.strip() for name in tasks.replace("+", ",").split(",")]
+    sample = _read_array(input_npy)
+
+    from pamc import load
+
+    outputs = load(bundle).run(sample, tasks=names)
+    if as_json:
+        print_json({name: value.tolist() for name, value in outputs.items()})
+    else:
+        for name, value in outputs.items():
+            click.echo(f"{name}: {value.tolist()}")
+
+
+def _read_array(path: Path) -> "np.ndarray[Any, Any]":
+    import numpy as np
+
+    try:
+        array = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise ConfigError("there is no such file", where=str(path)) from None
+    except (OSError, ValueError, EOFError) as error:
+        reason = str(error).split("\n", 1)[0]
+        raise ConfigError("is not a .npy file with numbers", where=str(path), why=reason) from None
+    if not isinstance(array, np.ndarray):
+        raise ConfigError("holds several arrays", where=str(path), cure="save one array with numpy.save") from None
+    return array

@@ -1,0 +1,122 @@
+"""The user's data: called, checked, and held as arrays.
+
+A data function returns ``(x, labels)``, ``x`` alone, or a torch ``Dataset`` of ``(x, labels)`` pairs; ``labels`` is a
+mapping from task to an array. Samples are what the device will feed: the graph normalises them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pamc.errors import UserCodeError
+from pamc.graph.ops import Shape
+from pamc.registry import did_you_mean
+from pamc.spec import FunctionRef, TaskSpec
+from pamc.train import Samples
+from pamc.usercode import call, load_function
+
+__all__ = ["load_samples", "shuffled"]
+
+DTYPES = {"uint8": np.uint8, "float32": np.float32}
+
+
+def load_samples(
+    ref: FunctionRef, tasks: Sequence[TaskSpec], dtype: str | None, shape: Shape | None, widths: Mapping[str, int]
+) -> Samples:
+    """Call a data function and check what it returns.
+
+    ``widths`` are the tasks' numbers of outputs, by which labels are judged; an unknown task there is not checked.
+    Raises UserCodeError naming the function and everything wrong with its data.
+    """
+    where = str(ref)
+    answer = call(load_function(f"{ref.file.name}:{ref.function}", ref.file.parent), what=f"data function {where}")
+    x, labels = _split(answer, where)
+    problems = [*_input_problems(x, dtype, shape)]
+    known = {task.name: task for task in tasks}
+    for name, array in labels.items():
+        if name not in known:
+            problems.append(f"labels for '{name}', which is no task{did_you_mean(name, tuple(known))}")
+        else:
+            problems += _label_problems(known[name], array, len(x), widths.get(name))
+    if problems:
+        raise UserCodeError(
+            f"the data cannot be used: {'; '.join(problems)}",
+            where=where,
+            cure="return (x, labels): x (n, *input shape), labels {task: array of n labels}",
+        )
+    return Samples(np.ascontiguousarray(x), {name: np.ascontiguousarray(array) for name, array in labels.items()})
+
+
+def shuffled(samples: Samples, seed: int, count: int) -> Samples:
+    """``count`` random samples: data files are often sorted by class."""
+    order = np.random.default_rng(seed).permutation(len(samples))[:count]
+    return Samples(
+        samples.x[order],
+        {task: array[order] for task, array in samples.labels.items()},
+        {task: array[order] for task, array in samples.teacher.items()},
+    )
+
+
+def _split(answer: Any, where: str) -> tuple[NDArray[np.generic], dict[str, NDArray[np.generic]]]:
+    if isinstance(answer, tuple) and len(answer) == 2:
+        x, labels = answer
+        if not isinstance(labels, Mapping):
+            raise UserCodeError(
+                f"labels are a {type(labels).__name__}, not a mapping from task to array",
+                where=where,
+                cure="return (x, {task: labels, ...})",
+            )
+        return _array(x), {str(task): _array(array) for task, array in labels.items()}
+    if hasattr(answer, "__getitem__") and hasattr(answer, "__len__") and not hasattr(answer, "shape"):
+        return _from_dataset(answer, where)
+    return _array(answer), {}
+
+
+def _from_dataset(dataset: Any, where: str) -> tuple[NDArray[np.generic], dict[str, NDArray[np.generic]]]:
+    items = [call(dataset.__getitem__, index, what=f"sample {index} of {where}") for index in range(len(dataset))]
+    if not items:
+        raise UserCodeError("the data set is empty", where=where, cure="return at least one sample")
+    if not isinstance(items[0], tuple):
+        return np.stack([_array(item) for item in items]), {}
+    labels = {task: np.stack([_array(item[1][task]) for item in items]) for task in items[0][1]}
+    return np.stack([_array(item[0]) for item in items]), labels
+
+
+def _array(value: Any) -> NDArray[np.generic]:
+    if hasattr(value, "detach"):
+        value = value.detach().cpu().numpy()
+    return np.asarray(value)
+
+
+def _input_problems(x: NDArray[np.generic], dtype: str | None, shape: Shape | None) -> list[str]:
+    problems = []
+    if x.dtype == object or x.ndim < 2 or not len(x):
+        return [f"x has shape {x.shape} and type {x.dtype}, should be (n, *input shape) with n > 0"]
+    if shape is not None and x.shape[1:] != tuple(shape):
+        problems.append(f"x holds samples of shape {x.shape[1:]}, the input is {tuple(shape)}")
+    if dtype is not None and x.dtype != DTYPES[dtype]:
+        problems.append(f"x is {x.dtype}, the input is {dtype} (model.yaml: input: {{dtype: ...}})")
+    if np.issubdtype(x.dtype, np.floating) and not np.isfinite(x).all():
+        problems.append("x holds NaN or infinity")
+    return problems
+
+
+def _label_problems(task: TaskSpec, array: NDArray[np.generic], count: int, width: int | None) -> list[str]:
+    name = task.name
+    if array.dtype == object or array.ndim == 0 or len(array) != count:
+        return [f"labels of '{name}' have shape {array.shape}, should start with {count}"]
+    if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
+        return [f"labels of '{name}' hold NaN or infinity"]
+    if task.loss == "cross_entropy":
+        if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
+            return [f"labels of '{name}' are {array.dtype} {array.shape}, should be ({count},) class numbers"]
+        low, high = int(array.min()), int(array.max())
+        if low < 0 or (width is not None and high >= width):
+            return [f"labels of '{name}' run from {low} to {high}, its network has {width} classes"]
+    elif width is not None and int(np.prod(array.shape[1:])) != width:
+        return [f"labels of '{name}' have shape {array.shape}, its network has {width} outputs"]
+    return []

@@ -1,0 +1,112 @@
+"""Taking units out of a graph: every parameter sliced along the channels that it belongs to.
+
+Removing dead units (compaction), reordering and selecting are all one function of an index per space.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pamc.graph.ir import Graph, MultitaskGraph, Node
+from pamc.graph.ops import IN, OUT, Op
+from pamc.graph.owners import DTYPE, Owners, may_read
+from pamc.graph.spaces import Segment
+
+__all__ = ["Index", "channel_index", "compact", "grid", "restrict", "take", "tighten"]
+
+Index = NDArray[np.intp]
+
+
+def channel_index(layout: Sequence[Segment], sizes: Mapping[str, int], keep: Mapping[str, Index]) -> Index:
+    """Positions along a value's first axis of the kept units; spaces absent from ``keep`` stay whole."""
+    parts, start = [], 0
+    for seg in layout:
+        units = keep.get(seg.space, np.arange(sizes[seg.space]))
+        parts.append((start + units[:, None] * seg.block + np.arange(seg.block)).ravel())
+        start += sizes[seg.space] * seg.block
+    return np.concatenate(parts).astype(np.intp)
+
+
+def grid(op: Op, role: str, out: Index, read: Index | None, shape: Sequence[int]) -> tuple[Index, ...]:
+    """Open-mesh index of a parameter's block that joins the channels ``out`` and ``read``."""
+    axes = []
+    for axis, kind in enumerate(op.param_axes[role]):
+        if kind == OUT:
+            axes.append(out)
+        elif kind == IN and read is not None:
+            axes.append(read)
+        else:
+            axes.append(np.arange(shape[axis]))
+    return np.ix_(*axes)
+
+
+def take(graph: Graph, keep: Mapping[str, Index]) -> Graph:
+    """The graph with only the kept units of each space, in the given order."""
+    spaces = graph.spaces
+    index = {value: channel_index(layout, spaces.sizes, keep) for value, layout in spaces.layouts.items()}
+    params = dict(graph.params)
+
+    def sliced(node: Node, role: str) -> NDArray[np.floating]:
+        array = graph.array(node, role)
+        read = index[node.inputs[0]] if node.inputs else None
+        return array[grid(node.op, role, index[node.name], read, array.shape)]
+
+    for node in graph.nodes:
+        for role, key in node.params.items():
+            params[key] = sliced(node, role)
+    for key, array in params.items():
+        array.setflags(write=False)
+        params[key] = array
+    return Graph(graph.nodes, graph.outputs, params)
+
+
+def _acting(net: MultitaskGraph, owners: Mapping[str, Owners], space: str) -> Owners:
+    """Per unit, the tasks on whose behalf some unit reads it."""
+    acting = np.zeros_like(owners[space])
+    for link in net.spaces.readers[space]:
+        readers = np.unique(owners[net.spaces.space_of(link.reader)])
+        allowed = may_read(readers, owners[space])
+        acting |= np.bitwise_or.reduce(np.where(allowed, readers[:, None], DTYPE(0)), axis=0)
+    return acting
+
+
+def tighten(net: MultitaskGraph) -> MultitaskGraph:
+    """Drop owners that no reader acts for, until nothing changes. Costs can only fall; the outputs stay."""
+    owners = dict(net.owners)
+    changed = True
+    while changed:
+        changed = False
+        for space in reversed(net.prunable):
+            acting = owners[space] & _acting(net, owners, space)
+            if (acting != owners[space]).any():
+                owners[space], changed = acting, True
+    return net.with_owners(owners)
+
+
+def compact(net: MultitaskGraph) -> MultitaskGraph:
+    """Remove dead units. The function computed does not change."""
+    tight = tighten(net)
+    keep = {space: np.flatnonzero(vector) for space, vector in tight.owners.items()}
+    return MultitaskGraph(
+        tight.tasks, take(tight.graph, keep), {space: tight.owners[space][index] for space, index in keep.items()}
+    )
+
+
+def restrict(net: MultitaskGraph, tasks: Iterable[str]) -> MultitaskGraph:
+    """The network of some of the tasks alone (kept in task order), without the units that only others need."""
+    wanted = set(tasks)
+    kept = tuple(task for task in net.tasks if task in wanted)
+    graph = replace(net.graph, outputs={task: net.graph.outputs[task] for task in kept})
+    graph = graph.pruned_to(graph.outputs.values())
+    owners = {}
+    for space in graph.spaces.sizes:
+        # Fewer nodes can untie a space, so its owners come from the old space of the node that names it.
+        old = net.owners[net.spaces.space_of(space)]
+        owners[space] = np.zeros_like(old)
+        for bit, task in enumerate(kept):
+            owners[space] |= ((old >> DTYPE(net.tasks.index(task))) & DTYPE(1)) << DTYPE(bit)
+    return compact(MultitaskGraph(kept, graph, owners).with_params({}))

@@ -1,0 +1,7 @@
+"""From a multitask network and a target to one plan per task set."""
+
+from pamc.lower.describe import describe
+from pamc.lower.plan import Plan, lower
+from pamc.lower.target import Target, load_target, target_names
+
+__all__ = ["Plan", "Target", "describe", "load_target", "lower", "target_names"]

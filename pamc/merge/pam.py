@@ -1,0 +1,121 @@
+"""Pruning-Aware Merging (KDD 2021, arXiv 1905.09676): Regroup every layer by what its units know.
+
+A unit is exclusive to a task when it belongs to the units that know nothing of all the other tasks' labels; units
+that know of several tasks are shared; units that know of none are dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pamc.graph import MultitaskGraph, tighten
+from pamc.graph.interpret import evaluate
+from pamc.graph.owners import DTYPE, Owners
+from pamc.merge.activations import unit_activations
+from pamc.merge.information import Labels, encode_labels, greedy_irrelevant, information
+from pamc.merge.registry import METHODS, Calibration
+
+__all__ = ["PamOptions", "pam", "regroup"]
+
+
+@dataclass(frozen=True)
+class PamOptions:
+    """How Regroup decides.
+
+    ``robust`` standardises each unit and stops at ``rho`` times the label entropy, which works at any scale;
+    ``paper`` takes raw activations, noise variance 0.1 and the absolute threshold ``alpha`` in nats. ``flat`` has
+    one shared group (N+1 groups, as in the paper); ``lattice`` keeps all 2^N - 1. The first ``shared`` of the
+    layers (a fraction) is not regrouped and stays shared by all, as in the paper's networks.
+    """
+
+    estimator: Literal["robust", "paper"] = "robust"
+    rho: float = 0.3
+    alpha: float = 0.2
+    variance: float | None = None
+    samples: int = 128
+    groups: Literal["flat", "lattice"] = "flat"
+    shared: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rho <= 1 or not 0 <= self.shared <= 1:
+            raise ValueError("rho and shared are fractions, between 0 and 1")
+        if self.samples < 8:
+            raise ValueError("samples must be at least 8")
+        if self.variance is not None and self.variance <= 0:
+            raise ValueError("variance must be positive")
+
+    @property
+    def noise(self) -> float:
+        """Noise variance of the estimator."""
+        return self.variance if self.variance is not None else (0.1 if self.estimator == "paper" else 3.0)
+
+
+def regroup(units: NDArray[np.float64], labels: list[Labels], options: PamOptions) -> Owners:
+    """Owners of the units of one layer, from activations ``(n, units)`` and the labels of each task.
+
+    Bit t is set when the unit is not among those irrelevant to task t; 0 means that it is dropped.
+    """
+    if options.estimator == "robust":
+        units = units / (units.std(axis=0) + 1e-6)
+    owners = np.zeros(units.shape[1], dtype=DTYPE)
+    for task, known in enumerate(labels):
+        threshold = options.rho * known.entropy if options.estimator == "robust" else options.alpha
+        irrelevant = greedy_irrelevant(units, known, options.noise, threshold)
+        owners |= np.where(irrelevant, 0, 1 << task).astype(DTYPE)
+    return owners
+
+
+def _keep_everyone_alive(
+    owners: Owners, origin: Owners, units: NDArray[np.float64], labels: list[Labels], noise: float
+) -> Owners:
+    """A task that owns nothing in a layer gets back the unit of its own network that knows most about it."""
+    owners = owners.copy()
+    for task, known in enumerate(labels):
+        bit = DTYPE(1 << task)
+        own_units = np.flatnonzero(origin & bit)
+        if len(own_units) and not (owners & bit).any():
+            best = own_units[information(units[:, own_units], known, noise).argmax()]
+            owners[best] |= bit
+    return owners
+
+
+def _labels(net: MultitaskGraph, calibration: Calibration, count: int) -> list[Labels]:
+    x = calibration.x[:count]
+    answers: Mapping[str, NDArray[np.floating]] = {}
+    if any(task not in calibration.labels for task in net.tasks):
+        answers = {task: output.numpy() for task, output in evaluate(net.graph, x).items()}
+    encoded = []
+    for task in net.tasks:
+        kind = calibration.kinds[task]
+        if task in calibration.labels:
+            values: NDArray[np.generic] = calibration.labels[task][:count]
+        else:
+            values = answers[task].argmax(axis=1) if kind == "class" else answers[task]
+        encoded.append(encode_labels(values, kind))
+    return encoded
+
+
+@METHODS.register("pam", options=PamOptions)
+def pam(net: MultitaskGraph, calibration: Calibration, options: PamOptions) -> MultitaskGraph:
+    """Pruning-Aware Merging: group units by the tasks whose labels they know, shared units in one group."""
+    count = min(options.samples, len(calibration.x))
+    labels = _labels(net, calibration, count)
+    seen = unit_activations(net, calibration.x[:count])
+    untouched = list(seen)[: round(options.shared * len(seen))]
+    owners = {space: np.full(net.spaces.sizes[space], net.everyone, DTYPE) for space in untouched}
+    with calibration.progress.track(len(seen) - len(untouched), "Regroup") as bar:
+        for space, units in seen.items():
+            if space in untouched:
+                continue
+            grouped = regroup(units, labels, options)
+            if options.groups == "flat":
+                several = (grouped & (grouped - DTYPE(1))) != 0
+                grouped = np.where(several, DTYPE(net.everyone), grouped).astype(DTYPE)
+            owners[space] = _keep_everyone_alive(grouped, net.owners[space], units, labels, options.noise)
+            bar.advance(1, space)
+    return tighten(net.with_owners(owners))

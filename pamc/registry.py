@@ -1,0 +1,119 @@
+"""Named functions with typed options: how merge methods, pruners and their like are found."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from difflib import get_close_matches
+from typing import Any, Generic, TypeVar
+
+from pamc.errors import ConfigError, InternalError, Problem
+
+__all__ = ["Entry", "NoOptions", "Registry", "did_you_mean"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class NoOptions:
+    """Options of a function that has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry(Generic[F]):
+    """A registered function; `options` is the frozen dataclass that its options are parsed into."""
+
+    name: str
+    function: F
+    options: type[Any]
+    summary: str
+
+
+class Registry(Generic[F]):
+    """Functions of one kind (for messages, such as "merge method") by name, in order of registration."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._entries: dict[str, Entry[F]] = {}
+
+    def register(self, name: str, *, options: type[Any] = NoOptions, summary: str | None = None) -> Callable[[F], F]:
+        """Decorator: add a function; the summary defaults to the first line of its docstring."""
+        if name in self._entries:
+            raise InternalError(f"{self.kind} '{name}' is registered twice")
+        if not is_dataclass(options):
+            raise InternalError(f"options of {self.kind} '{name}' must be a dataclass, not {options!r}")
+
+        def add(function: F) -> F:
+            text = summary if summary is not None else (function.__doc__ or "").strip().partition("\n")[0]
+            self._entries[name] = Entry(name, function, options, text)
+            return function
+
+        return add
+
+    def names(self) -> tuple[str, ...]:
+        """Registered names."""
+        return tuple(self._entries)
+
+    def __iter__(self) -> Iterator[Entry[F]]:
+        return iter(self._entries.values())
+
+    def get(self, name: str) -> Entry[F]:
+        """The entry called `name`; ConfigError with the nearest name when there is none."""
+        try:
+            return self._entries[name]
+        except KeyError:
+            raise ConfigError(
+                f"unknown {self.kind} '{name}'{did_you_mean(name, self.names())}",
+                cure=f"use one of: {', '.join(self.names())}",
+            ) from None
+
+    def parse_options(self, name: str, values: Mapping[str, object]) -> Any:
+        """The options of `name` from plain values; ConfigError with every unknown key and wrong value."""
+        entry = self.get(name)
+        problems = self.check_options(name, values)
+        if problems:
+            raise ConfigError.many([Problem(what, where=key or None) for key, what in problems])
+        return _adapter(entry.options).validate_json(json.dumps(dict(values)), strict=True)
+
+    def check_options(self, name: str, values: Mapping[str, object]) -> list[tuple[str, str]]:
+        """(key, message) of everything wrong with `values`; the key is "" when no single one is at fault."""
+        from pydantic import ValidationError
+
+        entry = self.get(name)
+        known = tuple(field.name for field in fields(entry.options) if field.init)
+        problems = [
+            (key, f"{self.kind} '{name}' has no option '{key}'{did_you_mean(key, known)}")
+            for key in values
+            if key not in known
+        ]
+        given = {key: value for key, value in values.items() if key in known}
+        try:
+            # Through JSON: strict there still takes a list for a tuple, as a YAML file must be able to write one.
+            text = json.dumps(given, allow_nan=False)
+            _adapter(entry.options).validate_json(text, strict=True)
+        except ValidationError as error:
+            for item in error.errors(include_url=False):
+                place = ".".join(map(str, item["loc"]))
+                key = str(item["loc"][0]) if item["loc"] else ""
+                problems.append((key, f"option '{place}' of {self.kind} '{name}': {_plain(item['msg'])}"))
+        except (TypeError, ValueError) as error:
+            problems.append(("", f"options of {self.kind} '{name}' must be plain finite values: {error}"))
+        return problems
+
+
+def did_you_mean(word: str, known: tuple[str, ...] | list[str]) -> str:
+    """`, did you mean 'x'?` for the nearest known word, or nothing."""
+    folded = {item.lower(): item for item in known}
+    near = get_close_matches(word.lower(), folded, n=1, cutoff=0.6)
+    return f", did you mean '{folded[near[0]]}'?" if near else ""
+
+
+def _adapter(options: type[Any]) -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(options)
+
+
+def _plain(message: str) -> str:
+    # pydantic writes "Input should be ..." and prefixes messages of __post_init__ with "Value error, ".
+    message = message.removeprefix("Value error, ")
+    return message.replace("Input should be", "must be", 1)

@@ -1,0 +1,136 @@
+"""What a build is asked to do: model.yaml as checked, plain, immutable values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+__all__ = [
+    "Budget",
+    "DataSpec",
+    "FunctionRef",
+    "InputSpec",
+    "MethodSpec",
+    "Normalize",
+    "PruneSpec",
+    "Spec",
+    "TaskSpec",
+    "TrainSpec",
+]
+
+DEFAULT_MAX_DROP = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionRef:
+    """A function in a Python file of the user."""
+
+    file: Path
+    function: str
+
+    def __str__(self) -> str:
+        return f"{self.file.name}:{self.function}"
+
+
+@dataclass(frozen=True, slots=True)
+class Normalize:
+    """(x - mean) / std, one entry per channel."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """The input of one sample, without the batch: (channels, height, width) or (features,)."""
+
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    normalize: Normalize | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSpec:
+    """A task: its trained network, its metric, and how much of the metric may be lost."""
+
+    name: str
+    model: FunctionRef
+    args: Mapping[str, object]
+    weights: Path
+    metric: str
+    loss: str
+    max_drop: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DataSpec:
+    """The functions that return data; `samples` caps the training samples."""
+
+    train: FunctionRef
+    eval: FunctionRef
+    validation: FunctionRef | None = None
+    samples: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MethodSpec:
+    """A merge method and its options, checked against the method's own dataclass."""
+
+    method: str = "pam"
+    options: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """When pruning stops: exactly one is set. A task's own `max_drop` goes before this one."""
+
+    max_drop: float | None = None
+    macs: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PruneSpec:
+    """A pruner (or "none"), its budget and its options."""
+
+    method: str = "taylor"
+    budget: Budget = Budget(max_drop=DEFAULT_MAX_DROP)
+    options: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainSpec:
+    """Fine-tuning settings; None leaves the choice to the pruner."""
+
+    epochs: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    distill: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A checked model.yaml: paths are absolute, task sets canonical, defaults filled in.
+
+    `path` is the file as it was named, `root` its folder; the workload sums to 1.
+    """
+
+    path: Path
+    root: Path
+    name: str
+    input: InputSpec | None
+    tasks: tuple[TaskSpec, ...]
+    data: DataSpec
+    workload: Mapping[str, float]
+    merge: MethodSpec
+    prune: PruneSpec
+    train: TrainSpec
+    task_sets: tuple[str, ...]
+    emit: tuple[str, ...]
+    quantize: str
+    simplify: bool
+    baseline: bool
+    seed: int
+
+    @property
+    def task_names(self) -> tuple[str, ...]:
+        """Task names in task order."""
+        return tuple(task.name for task in self.tasks)

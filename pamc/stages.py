@@ -1,0 +1,95 @@
+"""Cached stages: each is keyed by the content of what it reads, so a killed build resumes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from pamc.bundle.cache import StageCache
+from pamc.bundle.digest import code_version, digest
+from pamc.errors import OutputError
+from pamc.graph import MultitaskGraph, verify_multitask
+from pamc.graph.serial import dump, load
+from pamc.progress import Progress
+
+__all__ = ["StageRunner"]
+
+STRUCTURE, ARRAYS = "multitask.json", "multitask.safetensors"
+
+
+@dataclass
+class StageRunner:
+    """Runs stages that yield a network, and remembers how long each took (0 when it came from the cache)."""
+
+    cache: StageCache
+    progress: Progress
+    force: bool = False
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def key(self, *parts: object) -> str:
+        """The identity of a stage's result: pamc's own code and everything given."""
+        return digest(code_version(), *parts)
+
+    def cached(self, stage: str, key: str) -> bool:
+        """Whether the stage would be served from the cache."""
+        return not self.force and self._get(stage, key) is not None
+
+    def run(self, stage: str, key: str, make: Callable[[], MultitaskGraph], *, title: str = "") -> MultitaskGraph:
+        """The network of a stage, from the cache or made and kept."""
+        started = time.monotonic()
+        with self.cache.lock(stage, key, lambda: self.progress.note(f"{stage}: waiting for another build")):
+            held = None if self.force else self._get(stage, key)
+            if held is not None:
+                with self.progress.stage(title or stage, "cached"):
+                    self.seconds[title or stage] = 0.0
+                return held
+            with self.progress.stage(title or stage):
+                made = verify_multitask(make(), title or stage)
+                self._put(stage, key, made)
+        self.seconds[title or stage] = round(time.monotonic() - started, 3)
+        return made
+
+    @contextmanager
+    def timed(self, title: str) -> Iterator[None]:
+        """A stage that is never cached."""
+        started = time.monotonic()
+        with self.progress.stage(title):
+            yield
+        self.seconds[title] = round(time.monotonic() - started, 3)
+
+    def checkpoints(self, stage: str, key: str) -> Checkpoints:
+        """Intermediate results of one stage."""
+        return Checkpoints(self, f"{stage}-steps", key)
+
+    def _get(self, stage: str, key: str) -> MultitaskGraph | None:
+        files = self.cache.get(stage, key)
+        if files is None:
+            return None
+        try:
+            return load(files[STRUCTURE].decode(), files[ARRAYS])
+        except (KeyError, UnicodeDecodeError, OutputError):
+            return None
+
+    def _put(self, stage: str, key: str, net: MultitaskGraph) -> None:
+        structure, arrays = dump(net)
+        if not self.cache.put(stage, key, {STRUCTURE: structure.encode(), ARRAYS: arrays}):
+            self.progress.note(f"the cache folder {self.cache.root} cannot be written; the next build starts anew")
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Named intermediate networks of one stage run."""
+
+    runner: StageRunner
+    stage: str
+    key: str
+
+    def get(self, name: str) -> MultitaskGraph | None:
+        """The network kept under ``name``, if any."""
+        return None if self.runner.force else self.runner._get(self.stage, f"{self.key}-{name}")
+
+    def put(self, name: str, net: MultitaskGraph) -> None:
+        """Keep a network."""
+        self.runner._put(self.stage, f"{self.key}-{name}", net)

@@ -1,0 +1,8 @@
+"""Training: the fine-tuning loop that merging and pruning share."""
+
+from pamc.train.fit import Recipe, fit, predict
+from pamc.train.metrics import Target, drop, score
+from pamc.train.module import MultitaskModule
+from pamc.train.samples import Samples
+
+__all__ = ["MultitaskModule", "Recipe", "Samples", "Target", "drop", "fit", "predict", "score"]

@@ -1,0 +1,125 @@
+"""The fine-tuning loop, on Lightning Fabric so that a GPU, or several, are used when there are any."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+
+from pamc.errors import UserCodeError
+from pamc.graph import MultitaskGraph
+from pamc.graph.interpret import evaluate
+from pamc.progress import Progress
+from pamc.train.metrics import Target, task_loss
+from pamc.train.module import MultitaskModule
+from pamc.train.samples import Samples, batches
+
+__all__ = ["Recipe", "fit", "predict"]
+
+CLIP_NORM = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How to train: ``steps`` mini-batches of ``batch_size`` with Adam, the learning rate falling to zero by a cosine.
+
+    ``distill`` is the weight of the
+    original networks' answers against the labels; ``weights`` scale the tasks' losses (1 where absent).
+    """
+
+    steps: int
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    distill: float = 0.5
+    seed: int = 0
+    weights: Mapping[str, float] = field(default_factory=dict)
+
+
+def _fabric() -> Fabric:
+    # DataParallel keeps one process, so a build behaves the same on one GPU and on several.
+    strategy = "dp" if torch.cuda.device_count() > 1 else "auto"
+    devices = "auto" if torch.cuda.is_available() else 1
+    return Fabric(accelerator="auto", devices=devices, strategy=strategy)
+
+
+@contextmanager
+def _deterministic(seed: int) -> Iterator[None]:
+    """The same seed gives the same weights, whatever ran before."""
+    state, algorithms = torch.get_rng_state(), torch.are_deterministic_algorithms_enabled()
+    torch.manual_seed(seed)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(state)
+        torch.use_deterministic_algorithms(algorithms)
+
+
+def fit(
+    net: MultitaskGraph,
+    samples: Samples,
+    targets: Sequence[Target],
+    recipe: Recipe,
+    progress: Progress,
+    *,
+    label: str = "fine-tuning",
+    on_gradient: Callable[[MultitaskModule], None] | None = None,
+) -> MultitaskGraph:
+    """Train all tasks jointly and return the network with new weights.
+
+    ``on_gradient`` sees the module after every backward pass, before the optimiser moves the weights. Raises
+    UserCodeError when the loss is not finite.
+    """
+    if recipe.steps <= 0:
+        return net
+    with _deterministic(recipe.seed):
+        fabric = _fabric()
+        inner = MultitaskModule(net)
+        optimiser = torch.optim.Adam(inner.parameters(), lr=recipe.learning_rate)
+        module, optimiser = fabric.setup(inner, optimiser)
+        module.train()
+        stream = batches(samples, recipe.batch_size, recipe.seed, fabric.device)
+        with progress.track(recipe.steps, label) as bar:
+            for step in range(recipe.steps):
+                rate = 0.5 * recipe.learning_rate * (1 + math.cos(math.pi * step / recipe.steps))
+                for group in optimiser.param_groups:
+                    group["lr"] = rate
+                batch = next(stream)
+                outputs = module(batch.x)
+                loss = sum(
+                    recipe.weights.get(target.task, 1.0)
+                    * task_loss(
+                        target,
+                        outputs[target.task],
+                        batch.labels.get(target.task),
+                        batch.teacher.get(target.task),
+                        recipe.distill,
+                    )
+                    for target in targets
+                )
+                assert isinstance(loss, torch.Tensor)
+                optimiser.zero_grad()
+                fabric.backward(loss)
+                if not torch.isfinite(loss):
+                    raise UserCodeError(
+                        "the training loss is not finite",
+                        why="the learning rate is too high, or the data hold NaN or extreme values",
+                        cure="lower `train: {learning_rate: ...}` or normalise the input",
+                    )
+                if on_gradient is not None:
+                    on_gradient(inner)
+                fabric.clip_gradients(module, optimiser, max_norm=CLIP_NORM, error_if_nonfinite=False)
+                optimiser.step()
+                bar.advance(1)
+        return inner.cpu().to_graph()
+
+
+def predict(net: MultitaskGraph, x: NDArray[np.generic]) -> Mapping[str, NDArray[np.floating]]:
+    """Raw outputs of every task for ``x`` ``(n, *input shape)``, in inference mode."""
+    return {task: output.numpy() for task, output in evaluate(net.graph, x).items()}
