@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol
@@ -27,10 +28,10 @@ from pamc.bundle import (
     open_bundle,
 )
 from pamc.bundle.manifest import Latency
-from pamc.capture import align, capture, load_weights
+from pamc.capture import CheckReport, align, capture, check_networks, load_weights
 from pamc.data import load_samples, shuffled
 from pamc.export import Exporter, Session, find_exporter
-from pamc.graph import MultitaskGraph, all_task_sets, expected_macs, render_multitask, restrict
+from pamc.graph import Graph, MultitaskGraph, all_task_sets, expected_macs, render_multitask, restrict
 from pamc.graph.serial import dump
 from pamc.lower import Plan, describe, load_target, lower
 from pamc.manifest import Evidence, compose_manifest
@@ -40,13 +41,13 @@ from pamc.progress import Progress
 from pamc.prune import METHODS as PRUNE_METHODS
 from pamc.prune import Budget, Pruning, Settings
 from pamc.scoring import Scorer, targets_of
-from pamc.spec import InputSpec, Spec, TaskSpec
+from pamc.spec import FunctionRef, InputSpec, Spec, TaskSpec
 from pamc.stages import StageRunner
 from pamc.train import Samples, predict
 from pamc.usercode import call, load_function
 from pamc.verify import golden_vectors, select_samples, verify_exports
 
-__all__ = ["STAGES", "BuildOptions", "BuildResult", "Reporter", "build", "capture_task"]
+__all__ = ["STAGES", "BuildOptions", "BuildResult", "Reporter", "build", "check"]
 
 STAGES = ("capture", "align", "merge", "prune", "lower", "export")
 KINDS = {"cross_entropy": "class", "binary": "binary", "mse": "real"}
@@ -103,13 +104,18 @@ def _input_of(spec: Spec) -> InputSpec:
     return InputSpec(samples.x.shape[1:], "uint8" if samples.x.dtype == np.uint8 else "float32")
 
 
-def capture_task(task: TaskSpec, given: InputSpec):  # type: ignore[no-untyped-def]
+def _capture(task: TaskSpec, given: InputSpec) -> Graph:
     """The graph of one task's network with its weights."""
     make = load_function(f"{task.model.file.name}:{task.model.function}", task.model.file.parent)
     module = call(make, what=f"model function {task.model}", **task.args)
     load_weights(module, task.weights)
-    normalize = (given.normalize.mean, given.normalize.std) if given.normalize else None
-    return capture(task.name, module, given.shape, dtype=given.dtype, normalize=normalize)
+    return capture(task.name, module, given.shape, dtype=given.dtype, normalize=given.normalize)
+
+
+def check(spec: Spec) -> CheckReport:
+    """Capture every network, without training or writing anything, and collect all that is wrong."""
+    given = _input_of(spec)
+    return check_networks({task.name: partial(_capture, task, given) for task in spec.tasks})
 
 
 def _separate(spec: Spec, given: InputSpec, stages: StageRunner) -> tuple[str, MultitaskGraph]:
@@ -120,7 +126,7 @@ def _separate(spec: Spec, given: InputSpec, stages: StageRunner) -> tuple[str, M
         parts += [task.name, task.model.function, dict(task.args), task.weights, *code]
     key = stages.key("align", *parts)
     return key, stages.run(
-        "align", key, lambda: align({task.name: capture_task(task, given) for task in spec.tasks}), title="capture"
+        "align", key, lambda: align({task.name: _capture(task, given) for task in spec.tasks}), title="capture"
     )
 
 
@@ -131,7 +137,7 @@ def _with_teacher(samples: Samples, separate: MultitaskGraph) -> Samples:
 def _load_data(spec: Spec, given: InputSpec, separate: MultitaskGraph, stages: StageRunner) -> _Data:
     widths = {task: int(np.prod(separate.graph.shapes[value])) for task, value in separate.graph.outputs.items()}
 
-    def load(ref):  # type: ignore[no-untyped-def]
+    def load(ref: FunctionRef) -> Samples:
         return load_samples(ref, spec.tasks, given.dtype, tuple(given.shape), widths)
 
     train = load(spec.data.train)
@@ -141,7 +147,11 @@ def _load_data(spec: Spec, given: InputSpec, separate: MultitaskGraph, stages: S
     validation = load(spec.data.validation) if spec.data.validation else None
     sets = [samples for samples in (train, evaluation, validation) if samples is not None]
     identity = stages.key(
-        *(part for samples in sets for part in (samples.x, *(item for pair in sorted(samples.labels.items()) for item in pair)))
+        *(
+            part
+            for samples in sets
+            for part in (samples.x, *(item for pair in sorted(samples.labels.items()) for item in pair))
+        )
     )
     return _Data(
         _with_teacher(train, separate),
@@ -190,8 +200,17 @@ def _prune(
     given = {name: value for name, value in asdict(spec.train).items() if value is not None}
     settings = Settings(**given)
     key = stages.key(
-        "prune", net_key, list(net.tasks), spec.prune.method, options, sorted(workload.items()), budget.macs,
-        sorted(budget.max_drop.items()), settings, data.x_digest, spec.seed,
+        "prune",
+        net_key,
+        list(net.tasks),
+        spec.prune.method,
+        options,
+        sorted(workload.items()),
+        budget.macs,
+        sorted(budget.max_drop.items()),
+        settings,
+        data.x_digest,
+        spec.seed,
     )
     pruning = Pruning(
         train=data.train,

@@ -92,8 +92,7 @@ def _task_sets(spec: Spec, evidence: Evidence) -> dict[str, TaskSetEntry]:
             if emitted and any(name in (f"{format}/{text}.onnx", f"{format}/weights.bin") for format in spec.emit)
         ]
         own = {
-            format: sum(evidence.files[name].bytes for name in files if name.endswith(f"{text}.onnx"))
-            + 4 * plan.params
+            format: sum(evidence.files[name].bytes for name in files if name.endswith(f"{text}.onnx")) + 4 * plan.params
             for format in spec.emit
             if emitted
         }

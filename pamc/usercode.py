@@ -103,6 +103,8 @@ def _importable(folder: Path) -> Iterator[None]:
     finally:
         sys.path.remove(str(folder))
         for name in set(sys.modules) - before:
-            file = getattr(sys.modules[name], "__file__", None)
-            if file is not None and not name.startswith("_pamc_user_") and folder in Path(file).parents:
+            path = Path(getattr(sys.modules[name], "__file__", None) or "/")
+            # A virtual environment may lie in the folder; what is installed there is no helper of the user's.
+            mine = folder in path.parents and "site-packages" not in path.parts
+            if mine and not name.startswith("_pamc_user_"):
                 _helpers[name] = folder

@@ -179,7 +179,10 @@ BAD = {
     "pruner": (GOOD + "prune: {method: tailor}\n", r"unknown pruner 'tailor', did you mean 'taylor'\?"),
     "two budgets": (GOOD + "prune: {budget: {macs: 0.4, max_drop: 1}}\n", r"exactly one of max_drop and macs"),
     "no budget": (GOOD + "prune: {budget: {}}\n", r"exactly one of max_drop and macs"),
-    "budget without pruner": (GOOD + "prune: {method: none, budget: {macs: 0.4}}\n", r"a budget of MACs has no meaning with method none"),
+    "budget without pruner": (
+        GOOD + "prune: {method: none, budget: {macs: 0.4}}\n",
+        r"a budget of MACs has no meaning with method none",
+    ),
     "exporter": (GOOD + "emit: [onx]\n", r"6:8: unknown export format 'onx', did you mean 'onnx'\?"),
     "exporter twice": (GOOD + "emit: [onnx, onnx]\n", r"6:14: export format 'onnx' is given twice"),
     "quantize": (GOOD + "quantize: int8\n", r"6:11: quantize must be none, not 'int8'"),

@@ -138,13 +138,15 @@ def render_markdown(manifest: Manifest) -> str:
     """The report of a bundle."""
     found = measures(manifest)
     parts = [f"# {_safe(manifest.name)} for {_safe(manifest.target)}\n", _safe(summary(manifest)) + "\n"]
-    parts += ["## Task sets\n", "### Scores\n", _score_table(manifest)]
+    parts.append("## Task sets\n")
+    if any(entry.scores for entry in manifest.task_sets.values()):
+        parts += ["### Scores\n", _score_table(manifest)]
     for measure in found:
         title = "Latency, median in ms" if measure.key == "latency" else measure.title
         parts += [f"### {title[0].upper()}{title[1:]}\n", _cost_table(manifest, measure)]
         if measure.key == "latency" and manifest.latency is not None:
             parts.append(f"Measured on: {_safe(manifest.latency.environment)}.\n")
-    if legend := marks_legend(found[0]):
+    if legend := marks_legend(found):
         parts.append(_safe(legend) + "\n")
     if formats(manifest):
         parts += ["### Size\n", _size_table(manifest)]

@@ -138,7 +138,7 @@ def measure(
             if min_seconds > 0:
                 done = min(done, spent / (min_seconds * SECOND * len(variants)))
             if max_seconds is not None:
-                done = max(done, (clock() - start) / (max_seconds * SECOND))
+                done = max(done, (clock() - start) / max(max_seconds * SECOND, 1.0))
             if on_progress is not None and int(100 * min(done, 1.0)) > told:
                 told = int(100 * min(done, 1.0))
                 on_progress(min(done, 1.0))

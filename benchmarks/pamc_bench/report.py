@@ -118,7 +118,7 @@ def render_html(manifest: Manifest, plans_text: Mapping[str, str]) -> str:
             expected=expected_macs(manifest),
             workload=wording.workload_text(manifest),
             baseline=any(measure.against == BASELINE for measure in found),
-            legend=wording.marks_legend(found[0]),
+            legend=wording.marks_legend(found),
             variant_keys=variant_keys([name for name in VARIANTS if any(name in m.variants for m in found)]),
             macs_plot=macs_plot(manifest),
             latency_plot=None if latency is None else latency_plot(manifest, latency),

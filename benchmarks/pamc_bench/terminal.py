@@ -129,7 +129,7 @@ def _measure_columns(measure: Measure, names: Sequence[str]) -> _Columns:
         cells = [_Cell(scale.text(values[v]) if v in values else "–") for v in measure.variants]
         if measure.against:
             change = measure.change(name)
-            cells.append(_Cell(change_text(change), change.kind if change and change.kind != "same" else None))
+            cells.append(_Cell(change_text(change), change.kind if change and change.kind in STYLES else None))
         rows.append(tuple(cells))
     return _Columns(f"{measure.title}, {scale.unit}" if scale.unit else measure.title, tuple(heads), tuple(rows))
 
@@ -198,7 +198,7 @@ def render_terminal(manifest: Manifest, *, width: int = 100, color: bool = False
     costs = [_measure_columns(measure, names) for measure in found]
     groups = [_score_columns(manifest, names), [*costs, *([size] if size else [])]]
     blocks += [_table(names, row, width, color) for part in groups for row in _beside(names, part, width)]
-    notes = [_workload_line(manifest), marks_legend(found[0]), _budget_line(manifest)]
+    notes = [_workload_line(manifest), marks_legend(found), _budget_line(manifest)]
     if manifest.latency is not None:
         notes.append(f"Latency measured on: {manifest.latency.environment}.")
     blocks.append([line for note in notes for line in prose(note)])

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pamc.bundle.manifest import Manifest, Method
-from pamc_bench.figures import Change, Measure, Score, expected_macs, measures, scores, task_sets
+from pamc_bench.figures import LATENCY_NOISE, Change, Measure, Score, expected_macs, measures, scores, task_sets
 
 __all__ = [
     "ALONE",
@@ -30,6 +30,7 @@ __all__ = [
 MINUS = "\N{MINUS SIGN}"
 ALONE = {"pruned_separately": "the networks pruned one by one", "separate": "the networks as they are"}
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+MARKS = {"more": "▲", "less": "▼", "about": "≈"}
 LISTED = 4  # more task sets than these make a sentence unreadable
 STEPS = ((1e9, "billions", "G"), (1e6, "millions", "M"), (1e3, "thousands", "k"), (1.0, "", ""))
 
@@ -76,19 +77,23 @@ def _percent(fraction: float) -> str:
 
 
 def change_text(change: Change | None) -> str:
-    """``▲ +12 %``, ``▼ -35 %``, ``= same``, or a dash where there is nothing to compare."""
+    """``▲ +12 %``, ``▼ -35 %``, ``≈ +2 %`` within noise, ``= same``, or a dash where there is nothing to compare."""
     if change is None:
         return "–"
-    return {"more": f"▲ {_percent(change.fraction)}", "less": f"▼ {_percent(change.fraction)}"}.get(
-        change.kind, "= same"
-    )
+    if change.kind == "same":
+        return "= same"
+    return f"{MARKS[change.kind]} {_percent(change.fraction)}"
 
 
-def marks_legend(measure: Measure) -> str:
-    """What the marks of :func:`change_text` mean in the tables."""
-    if measure.against is None:
+def marks_legend(found: Iterable[Measure]) -> str:
+    """What the marks of :func:`change_text` mean in the tables of these measures."""
+    compared = {measure.key: measure.against for measure in found if measure.against is not None}
+    if not compared:
         return ""
-    return f"▲ the bundle costs more, ▼ less, than {ALONE[measure.against]}."
+    text = f"▲ the bundle costs more, ▼ less, than {ALONE[next(iter(compared.values()))]}."
+    if "latency" in compared:
+        text += f" ≈ less than {100 * LATENCY_NOISE:.0f} % apart in time, as the same network measured twice may be."
+    return text
 
 
 def score_text(metric: str, value: float) -> str:

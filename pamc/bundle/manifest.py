@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from pamc.bundle.decode import Damage, decode
-from pamc.errors import OutputError
+from pamc.errors import InternalError, OutputError
 from pamc.task_sets import parse_task_set
 
 __all__ = [
@@ -184,10 +184,13 @@ def _plain(value: Any) -> Any:
 
 
 def to_json(manifest: Manifest) -> str:
-    """The text of manifest.json. Raises ValueError for a number that is not finite."""
+    """The text of manifest.json. Raises InternalError for a value that JSON cannot hold, such as NaN."""
     data = {"schema_version": manifest.schema_version}
     data.update(_plain(manifest))
-    return json.dumps(data, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    try:
+        return json.dumps(data, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    except (TypeError, ValueError) as error:
+        raise InternalError(f"the manifest cannot be written: {error}") from error
 
 
 def _check_names(manifest: Manifest) -> None:

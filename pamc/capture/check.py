@@ -125,7 +125,8 @@ def check_networks(networks: Mapping[str, Callable[[], Graph]]) -> CheckReport:
         else:
             kinds = Counter(node.op.kind for node in graphs[name].nodes if node.inputs)
             checks.append(NetworkCheck(name, dict(sorted(kinds.items())), notes=_notes(graphs[name])))
-    align, mismatches = None, ()
+    align: AlignReport | None = None
+    mismatches: tuple[Finding, ...] = ()
     if len(graphs) > 1:
         try:
             align = align_report(graphs)

@@ -7,8 +7,11 @@ from collections import defaultdict
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from pamc.graph import Graph, Node
 from pamc.graph.ops import Add, Conv, Input, Linear, Mul
+from pamc.graph.reshape import channel_index
 
 __all__ = ["Matching", "Member", "match"]
 
@@ -74,20 +77,23 @@ def _identify(graphs: Mapping[str, Graph], tags: Mapping[Member, Hashable]) -> d
             spaces = {seg.space for seg in graph.spaces.layouts[node.name]}
             if (spaces & graph.spaces.fixed) - {image}:
                 key = (task, *key)
-            elif spaces == {image}:
-                # The image's channels are common, so such a node has one set of parameters for all networks.
-                key = (*key, _content(graph, node))
+            elif image in spaces:
+                # The image's channels are common, so their parameters must be so too.
+                key = (*key, _image_content(graph, node))
             occurrence = seen[key]
             seen[key] += 1
             ids[task, node.name] = numbers.setdefault((*key, occurrence), len(numbers))
     return ids
 
 
-def _content(graph: Graph, node: Node) -> str:
+def _image_content(graph: Graph, node: Node) -> str:
+    """A hash of the parameters along the image's channels of a node's value."""
+    keep = {space: np.zeros(0, dtype=np.intp) for space in graph.spaces.sizes if space != graph.input.name}
+    channels = channel_index(graph.spaces.layouts[node.name], graph.spaces.sizes, keep)
     digest = hashlib.sha256()
     for role in sorted(node.params):
         digest.update(role.encode())
-        digest.update(graph.array(node, role).tobytes())
+        digest.update(graph.array(node, role)[channels].tobytes())
     return digest.hexdigest()
 
 

@@ -52,6 +52,14 @@ def translate(
     return _Translation(name, program, source, normalize, root).run()
 
 
+def _size(size: object) -> object:
+    """A number, or the symbolic expression of a size that is none; comparing those asks the exporter nothing."""
+    if not isinstance(size, torch.SymInt):
+        return size
+    expression = size.node.expr
+    return int(expression) if expression.is_number else expression
+
+
 class _Translation:
     def __init__(
         self, name: str, program: ExportedProgram, source: Input, normalize: Normalization | None, root: Path | None
@@ -104,7 +112,7 @@ class _Translation:
                 continue
             if spec.kind == InputKind.USER_INPUT:
                 self.env[node] = self.source
-                self.batch = node.meta["val"].shape[0]
+                self.batch = _size(node.meta["val"].shape[0])
                 continue
             tensor = held[spec.target] if spec.target is not None else None
             if isinstance(tensor, Tensor):
@@ -151,13 +159,9 @@ class _Translation:
             value = value[0] if value else None
         if not isinstance(value, Tensor) or value.dim() == 0:
             return None
-        first, *rest = value.shape
-        same = (
-            first.node.expr == self.batch.node.expr
-            if isinstance(first, torch.SymInt) and isinstance(self.batch, torch.SymInt)
-            else isinstance(first, int) and first == self.batch
-        )
-        return tuple(rest) if same and all(isinstance(size, int) for size in rest) else None
+        first, *rest = (_size(size) for size in value.shape)
+        sizes = tuple(size for size in rest if isinstance(size, int))
+        return sizes if first == self.batch and len(sizes) == len(rest) else None
 
     def _value(self, arg: object) -> Value:
         if isinstance(arg, fx.Node):

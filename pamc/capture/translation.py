@@ -136,7 +136,9 @@ class Builder:
         if min(shape) < 1:
             raise Unsupported(f"the result would have the shape {shape}", "use a larger input or a smaller window")
         path = UNSAFE.sub("_", site.origin.module)
-        wanted = path if exact and site.leaf and path else ".".join(part for part in (path, suffix) if part)
+        # A layer's own name says enough; a number does so for layers with weights only.
+        named = site.leaf and path and (exact or not path.rpartition(".")[2].isdigit())
+        wanted = path if named else ".".join(part for part in (path, suffix) if part)
         name, count = wanted, 1
         while name in self.nodes:
             count += 1

@@ -55,11 +55,7 @@ def _read(path: Path) -> dict[str, Tensor]:
             _check_magic(path, head, size)
             length = int.from_bytes(head, "little")
             if length > MAX_HEADER:
-                raise WeightsError(
-                    f"its header claims {length} bytes",
-                    where=str(path),
-                    why="the file is no safetensors file, or damaged",
-                )
+                raise _damaged(path, f"its header claims {length} bytes; or it is no safetensors file")
             _check_length(path, file.read(length), length, size)
         return load_file(path)
     except FileNotFoundError:
@@ -77,13 +73,12 @@ def _damaged(path: Path, why: str) -> WeightsError:
 def _check_magic(path: Path, head: bytes, size: int) -> None:
     # A pickle begins with PROTO (0x80, version 2 to 5); torch.save wraps it in a zip archive.
     if head.startswith(ZIP) or (head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")):
+        stem = path.stem if path.suffix != ".safetensors" else f"{path.stem}.new"
         raise WeightsError(
             "this is a pickle, as torch.save writes it, not a safetensors file",
             where=str(path),
             why="opening a pickle can run code",
-            cure=CONVERT.format(
-                name=path.name, stem=path.stem if path.suffix != ".safetensors" else path.stem + ".new"
-            ),
+            cure=CONVERT.format(name=path.name, stem=stem),
         )
     if size < 8:
         raise _damaged(path, f"it has {size} bytes")

@@ -1,10 +1,12 @@
 """`pamc build`."""
 
+import sys
 from pathlib import Path
+from shutil import get_terminal_size
 
 import click
 
-from pamc.cli.common import json_option, make_progress, output_options, print_json, spec_argument
+from pamc.cli.common import json_option, make_progress, output_options, spec_argument
 
 __all__ = ["command"]
 
@@ -19,6 +21,7 @@ STAGES = ("capture", "align", "merge", "prune", "lower", "export")
 @click.option("--stop-after", type=click.Choice(STAGES), help="End after this stage; no bundle is written.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done and what it would cost.")
 @click.option("--force", is_flag=True, help="Build every stage anew, whatever the cache holds.")
+@click.option("--no-latency", is_flag=True, help="Do not time the result on this machine.")
 @click.option("--cache-dir", type=click.Path(path_type=Path), help="Folder of the stage cache.")
 @json_option
 @output_options
@@ -29,6 +32,7 @@ def command(
     stop_after: str | None,
     dry_run: bool,
     force: bool,
+    no_latency: bool,
     cache_dir: Path | None,
     as_json: bool,
 ) -> None:
@@ -41,6 +45,7 @@ def command(
     spec = load_spec(model_yaml)
 
     from pamc.build import BuildOptions, build
+    from pamc.bundle import to_json
 
     options = BuildOptions(
         target=target,
@@ -50,8 +55,15 @@ def command(
         force=force,
         cache_dir=cache_dir,
     )
-    result = build(spec, options, make_progress())
-    if as_json:
-        print_json(result.to_json())
+    from pamc_bench.reporter import LocalReporter
+    from pamc_bench.terminal import render_terminal
+
+    result = build(spec, options, make_progress(), LocalReporter(max_seconds=0 if no_latency else 8, seed=spec.seed))
+    if result.manifest is None:
+        click.echo(result.text)
+    elif as_json:
+        click.echo(to_json(result.manifest), nl=False)
     else:
-        click.echo(result.text())
+        width = get_terminal_size((100, 24)).columns
+        click.echo(render_terminal(result.manifest, width=max(80, width), color=sys.stdout.isatty()))
+        click.echo(f"{result.path}: the bundle; {result.path}/report.html: the report")

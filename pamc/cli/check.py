@@ -26,7 +26,8 @@ def command(model_yaml: Path, as_json: bool) -> None:
 
     report = check(spec)
     if as_json:
-        print_json(report.to_json())
+        print_json(report.as_dict())
     else:
-        click.echo(report.text())
-    click.get_current_context().exit(report.exit_code)
+        click.echo(report.render(), nl=False)
+    error = report.error()
+    click.get_current_context().exit(0 if error is None else error.exit_code)

@@ -16,10 +16,12 @@ __all__ = ["command"]
 @output_options
 def command(bundle: Path, task_set: str | None, as_json: bool) -> None:
     """Show the layers, the owners of their units, and the cost of every task set in BUNDLE."""
-    from pamc import load
+    from pamc.bundle import open_bundle
+    from pamc.inspection import inspect_bundle, inspect_plan
 
-    view = load(bundle).describe(task_set)
+    opened = open_bundle(bundle)
+    view = inspect_bundle(opened) if task_set is None else inspect_plan(opened, task_set)
     if as_json:
-        print_json(view.to_json())
+        print_json(view.data)
     else:
-        click.echo(view.text())
+        click.echo(view.text)

@@ -112,6 +112,11 @@ def _rule_problems(net: MultitaskGraph) -> Iterator[str]:
         if (links & ~mask).any():
             reader, read = np.argwhere(links & ~mask)[0]
             yield f"{node.name}: unit {reader} reads channel {read} against the read rule"
+        starved = (net.owners_out(node) != 0) & ~mask.any(axis=1)
+        if starved.any():
+            unit = int(np.flatnonzero(starved)[0])
+            group = name_of(int(net.owners_out(node)[unit]), net.tasks)
+            yield f"{node.name}: unit {unit} of group {group} has nothing to read"
 
 
 def verify_multitask(net: MultitaskGraph, after: str) -> MultitaskGraph:

@@ -6,10 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-import numpy as np
-
 from pamc.errors import InternalError
-from pamc.graph import Graph, MultitaskGraph, compact, fold_batch_norm, name_of, select, verify
+from pamc.graph import Graph, MultitaskGraph, compact, fold_batch_norm, name_of, select, verify, verify_multitask
 from pamc.graph.cost import graph_macs, graph_params
 from pamc.lower.target import Target
 
@@ -33,22 +31,6 @@ class Plan:
     params: int
 
 
-def _check_readable(net: MultitaskGraph) -> None:
-    for node in net.graph.nodes:
-        mask = net.mask(node)
-        if mask is None:
-            continue
-        owners = net.owners_out(node)
-        starved = (owners != 0) & ~mask.any(axis=1)
-        if starved.any():
-            group = name_of(int(owners[np.flatnonzero(starved)[0]]), net.tasks)
-            raise InternalError(
-                f"group {group} of layer {node.name!r} ({int(starved.sum())} units) has nothing to read",
-                why="no unit of the layer before it serves all of its tasks",
-                cure="this is a bug in the merging or pruning method; please report it with the model.yaml",
-            )
-
-
 def lower(net: MultitaskGraph, requests: Sequence[int], target: Target) -> dict[int, Plan]:
     """The plans of the task sets ``requests`` (masks), in that order.
 
@@ -58,8 +40,7 @@ def lower(net: MultitaskGraph, requests: Sequence[int], target: Target) -> dict[
     """
     if bad := [request for request in requests if not 0 < request <= net.everyone]:
         raise InternalError(f"task sets {bad} do not exist in a network of {len(net.tasks)} tasks")
-    compacted = compact(replace(net, graph=fold_batch_norm(net.graph)))
-    _check_readable(compacted)
+    compacted = verify_multitask(compact(replace(net, graph=fold_batch_norm(net.graph))), "folding")
     plans = {}
     for request, selection in select(compacted, requests).items():
         task_set = name_of(request, net.tasks)

@@ -28,7 +28,5 @@ def unit_activations(net: MultitaskGraph, x: NDArray[np.generic]) -> Mapping[str
         for link in net.spaces.readers[space]:
             value = net.graph.by_name[link.reader].inputs[0]
             channels = values[value][:, link.start : link.start + size * link.block]
-            seen[space][value, link.start] = (
-                channels.reshape(len(x), size, -1).amax(dim=2).to(torch.float64).numpy()
-            )
+            seen[space][value, link.start] = channels.reshape(len(x), size, -1).amax(dim=2).to(torch.float64).numpy()
     return {space: np.mean(list(parts.values()), axis=0) for space, parts in seen.items() if parts}

@@ -40,7 +40,7 @@ def encode_labels(values: NDArray[np.generic], kind: str) -> Labels:
     if kind == "class":
         columns = [values == label for label in np.unique(values)]
         return Labels(np.stack(columns, axis=1).astype(np.float64), 1)
-    flat = values.reshape(len(values), -1)
+    flat = values.reshape(len(values), -1).astype(np.float64)
     if kind == "binary":
         member = np.concatenate([flat > 0, flat <= 0], axis=1)
     else:

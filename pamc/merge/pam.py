@@ -84,6 +84,25 @@ def _keep_everyone_alive(
     return owners
 
 
+def _feed(net: MultitaskGraph, owners: Mapping[str, Owners]) -> Mapping[str, Owners]:
+    """Give every group something to read: where no unit before it has all of its owners, the nearest one gets them.
+
+    From the outputs towards the input, since a unit that gains owners needs more to read itself.
+    """
+    fed = {space: vector.copy() for space, vector in {**net.owners, **owners}.items()}
+    for node in reversed(net.graph.nodes):
+        if "in" not in node.op.param_axes.get("weight", ()):
+            continue
+        inputs = [seg.space for seg in net.spaces.layouts[node.inputs[0]]]
+        for mask in map(int, np.unique(fed[net.spaces.space_of(node.name)])):
+            if not mask or any(((fed[space] & DTYPE(mask)) == DTYPE(mask)).any() for space in inputs):
+                continue
+            overlap = [np.bitwise_count(fed[space] & DTYPE(mask)) for space in inputs]
+            nearest = max(range(len(inputs)), key=lambda at: int(overlap[at].max(initial=0)))
+            fed[inputs[nearest]][overlap[nearest].argmax()] |= DTYPE(mask)
+    return fed
+
+
 def _labels(net: MultitaskGraph, calibration: Calibration, count: int) -> list[Labels]:
     x = calibration.x[:count]
     answers: Mapping[str, NDArray[np.floating]] = {}
@@ -118,4 +137,4 @@ def pam(net: MultitaskGraph, calibration: Calibration, options: PamOptions) -> M
                 grouped = np.where(several, DTYPE(net.everyone), grouped).astype(DTYPE)
             owners[space] = _keep_everyone_alive(grouped, net.owners[space], units, labels, options.noise)
             bar.advance(1, space)
-    return tighten(net.with_owners(owners))
+    return tighten(net.with_owners(_feed(net, owners)))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pamc.graph import MultitaskGraph, expected_macs
 from pamc.graph.ops import DepthwiseConv
-from pamc.graph.owners import DTYPE, Owners, members
+from pamc.graph.owners import DTYPE, members
 
 __all__ = ["Saliency", "prices", "prune_to"]
 
@@ -52,23 +52,20 @@ def _price(net: MultitaskGraph, counts: _Counts, workload: Mapping[int, float], 
     if mask == 0:
         return 0.0
     graph, spaces = net.graph, net.spaces
-    reads = 0.0
+    price = 0.0
     for name in spaces.producers[space]:
         node = graph.by_name[name]
-        per_link = node.op.macs_per_link(graph.shapes[name])
-        reads += per_link * sum(
-            seg.block * counts.readable(seg.space, mask) for seg in spaces.layouts[node.inputs[0]]
-        )
+        reads = sum(seg.block * counts.readable(seg.space, mask) for seg in spaces.layouts[node.inputs[0]])
+        price += _chance(workload, mask & net.serves[name]) * node.op.macs_per_link(graph.shapes[name]) * reads
     for node in graph.nodes:
         if isinstance(node.op, DepthwiseConv) and any(seg.space == space for seg in spaces.layouts[node.name]):
-            reads += node.op.macs_per_link(graph.shapes[node.name])
-    price = _chance(workload, mask) * reads
+            price += _chance(workload, mask & net.serves[node.name]) * node.op.macs_per_link(graph.shapes[node.name])
     for link in spaces.readers[space]:
         per_link = link.block * graph.by_name[link.reader].op.macs_per_link(graph.shapes[link.reader])
         target = spaces.space_of(link.reader)
         for other, units in zip(counts.masks[target], counts.units[target], strict=True):
             if other and not int(other) & ~mask:
-                price += per_link * int(units) * _chance(workload, int(other))
+                price += per_link * int(units) * _chance(workload, int(other) & net.serves[link.reader])
     return price
 
 
@@ -127,16 +124,43 @@ def _candidates(
     return _Candidates(*(column[order] for column in vars(found).values()))
 
 
-def _apply(
-    owners: dict[str, Owners], left: dict[str, NDArray[np.intp]], space: str, unit: int, clear: int, floor: int
-) -> bool:
-    """Clear owners of one unit unless a task would fall under the floor in this space."""
-    lost = list(members(int(owners[space][unit]) & clear))
-    if not lost or any(left[space][task] <= floor for task in lost):
+class _State:
+    """Owners on the move, and what no move may break: each task's floor, and a unit to read for every reader."""
+
+    def __init__(self, net: MultitaskGraph, floor: int) -> None:
+        self.net = net
+        self.floor = floor
+        self.owners = {space: vector.copy() for space, vector in net.owners.items()}
+        self.left = {
+            space: [int((vector >> DTYPE(task) & DTYPE(1)).sum()) for task in range(len(net.tasks))]
+            for space, vector in self.owners.items()
+        }
+
+    def clear(self, space: str, unit: int, clear: int) -> bool:
+        """Clear owners of one unit, unless that breaks something."""
+        old = int(self.owners[space][unit])
+        lost = list(members(old & clear))
+        if not lost or any(self.left[space][task] <= self.floor for task in lost):
+            return False
+        self.owners[space][unit] = DTYPE(old & ~clear)
+        if self._starves(space, old, old & ~clear):
+            self.owners[space][unit] = DTYPE(old)
+            return False
+        for task in lost:
+            self.left[space][task] -= 1
+        return True
+
+    def _starves(self, space: str, old: int, new: int) -> bool:
+        """Whether some unit could read only the one that changed."""
+        spaces = self.net.spaces
+        for link in spaces.readers[space]:
+            inputs = {seg.space for seg in spaces.layouts[self.net.graph.by_name[link.reader].inputs[0]]}
+            for mask in map(int, np.unique(self.owners[spaces.space_of(link.reader)])):
+                if not mask or mask & ~old or not mask & ~new:
+                    continue
+                if not any(((self.owners[name] & DTYPE(mask)) == DTYPE(mask)).any() for name in inputs):
+                    return True
         return False
-    owners[space][unit] &= ~DTYPE(clear)
-    left[space][lost] -= 1
-    return True
 
 
 def prune_to(
@@ -151,15 +175,12 @@ def prune_to(
 ) -> MultitaskGraph:
     """Apply the moves with the least loss per cost saved until the expected cost is at most ``macs``.
 
-    Every task keeps at least ``floor`` units of each space that it uses. Returns the network with dead units still in
-    it, as far as the moves lead: the cost may stay above ``macs`` when nothing is left to move.
+    Every task keeps at least ``floor`` units of each space that it uses, and every unit something to read. Returns
+    the network with dead units still in it, as far as the moves lead: the cost may stay above ``macs`` when nothing
+    is left to move.
     """
     found = _candidates(net, saliency, workload, releases, exponent)
-    owners = {space: net.owners[space].copy() for space in net.prunable}
-    left = {
-        space: np.array([int((vector >> DTYPE(task) & DTYPE(1)).sum()) for task in range(len(net.tasks))])
-        for space, vector in owners.items()
-    }
+    state = _State(net, floor)
     current = expected_macs(net, workload)
     position = 0
     while current > macs and position < len(found.score):
@@ -167,9 +188,9 @@ def prune_to(
         estimate, chunk = 0.0, max((current - macs) * CHUNK, 1.0)
         while position < len(found.score) and estimate < chunk:
             space = net.prunable[found.space[position]]
-            if _apply(owners, left, space, int(found.unit[position]), int(found.clear[position]), floor):
+            if state.clear(space, int(found.unit[position]), int(found.clear[position])):
                 estimate += float(found.saving[position])
             position += 1
-        net = net.with_owners(owners)
+        net = net.with_owners(state.owners)
         current = expected_macs(net, workload)
     return net

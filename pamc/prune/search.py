@@ -43,6 +43,14 @@ def excess(pruning: Pruning, drops: Mapping[str, float]) -> float:
     return max((drops[task] - allowed for task, allowed in pruning.budget.max_drop.items()), default=0.0)
 
 
+@dataclass(frozen=True)
+class Snapshot:
+    """A pruned network, not yet fine-tuned, and the loss weights of its tasks by then."""
+
+    net: MultitaskGraph
+    weights: Mapping[str, float]
+
+
 def balanced(pruning: Pruning, weights: Mapping[str, float], drops: Mapping[str, float]) -> dict[str, float]:
     """New loss weights: tasks near or over their budget count more, so that all use theirs up together.
 
@@ -85,26 +93,26 @@ class _Search:
             ),
         )
 
-    def tuned(self, index: int, net: MultitaskGraph) -> MultitaskGraph:
+    def tuned(self, index: int, snapshot: Snapshot) -> MultitaskGraph:
         epochs = self.pruning.settings.epochs
         steps = round((self.schedule.epochs if epochs is None else epochs) * self.pruning.steps_per_epoch())
         return self.stored(
             f"tuned-{index}",
             lambda: fit(
-                net,
+                snapshot.net,
                 self.pruning.train,
                 self.pruning.targets,
-                self.recipe(steps, 2),
+                self.recipe(steps, 2, weights=snapshot.weights),
                 self.pruning.progress,
                 label=f"fine-tuning candidate {index}",
             ),
         )
 
-    def descend(self, net: MultitaskGraph) -> tuple[list[MultitaskGraph], int]:
+    def descend(self, net: MultitaskGraph) -> tuple[list[Snapshot], int]:
         """Snapshots from large to small, and the last whose drop without fine-tuning was inside the budget."""
         pruning, schedule = self.pruning, self.schedule
-        snapshots, inside = [net], 0
-        weights = {task: 1.0 for task in net.tasks}
+        weights = dict.fromkeys(net.tasks, 1.0)
+        snapshots, inside = [Snapshot(net, weights)], 0
         start = current = expected_macs(net, pruning.workload)
         while True:
             if pruning.budget.macs is not None and current <= pruning.budget.macs:
@@ -115,7 +123,7 @@ class _Search:
             pair = {name: pruning.checkpoints.get(f"{name}-{index}") for name in ("trained", "pruned")}
             trained, pruned = pair["trained"], pair["pruned"]
             if trained is None or pruned is None:
-                trained, raw = self.step(snapshots[-1], recipe, wanted)
+                trained, raw = self.step(snapshots[-1].net, recipe, wanted)
                 pruned = verify_multitask(compact(raw), f"pruning step {index}")
                 pruning.checkpoints.put(f"trained-{index}", trained)
                 pruning.checkpoints.put(f"pruned-{index}", pruned)
@@ -131,15 +139,16 @@ class _Search:
             if smaller >= current * 0.999:
                 return snapshots, inside
             pruning.progress.note(
-                f"step {index}: expected cost {smaller / 1e6:.4g} M MACs, {100 * smaller / start:.1f} % of the merged network"
+                f"step {index}: {smaller / 1e6:.4g} M expected MACs, {100 * smaller / start:.1f} % of the start"
             )
             current = smaller
-            snapshots.append(pruned)
+            snapshots.append(Snapshot(pruned, weights))
 
-    def smallest(self, snapshots: list[MultitaskGraph], guess: int) -> MultitaskGraph:
+    def smallest(self, snapshots: list[Snapshot], guess: int) -> MultitaskGraph:
         """Bisect: a candidate that keeps the budget moves the lower end up, one that breaks it the upper end down."""
         low, high, best = -1, len(snapshots), None
-        probe = guess
+        # Fine-tuning only helps, so the end of the range lies somewhere after the guess.
+        probe = min((guess + len(snapshots)) // 2, len(snapshots) - 1)
         while high - low > 1:
             candidate = self.tuned(probe, snapshots[probe])
             over = excess(self.pruning, self.pruning.drops(candidate))
@@ -149,28 +158,25 @@ class _Search:
                 low, best = probe, candidate
             else:
                 high = probe
-            # Quick drops place the first guess well, so look near it before halving the rest.
-            probe = min(low + 2, (low + high) // 2) if best is not None else (low + high) // 2
+            probe = (low + high) // 2
         if best is None:
             drops = self.pruning.drops(self.tuned(0, snapshots[0]))
             worst = ", ".join(f"{task} by {value:.2f}" for task, value in drops.items())
             raise GoalMissedError(
                 "no network keeps every task inside its accuracy budget",
                 why=f"even before pruning, after fine-tuning, the tasks drop: {worst}",
-                cure="raise max_drop, train longer (train: {epochs: ...}), give more data, or use merge: {method: separate}",
+                cure="raise max_drop, train longer (train: {epochs: ...}), give more data, or merge less",
             )
         return best
 
 
-def prune_iteratively(
-    net: MultitaskGraph, pruning: Pruning, schedule: Schedule, step: Step
-) -> MultitaskGraph:
+def prune_iteratively(net: MultitaskGraph, pruning: Pruning, schedule: Schedule, step: Step) -> MultitaskGraph:
     """Run the whole schedule. Raises GoalMissedError when the budget cannot be kept."""
     search = _Search(pruning, schedule, step)
     snapshots, guess = search.descend(search.warm(net))
     if pruning.budget.macs is None:
         return search.smallest(snapshots, guess)
-    reached = expected_macs(snapshots[-1], pruning.workload)
+    reached = expected_macs(snapshots[-1].net, pruning.workload)
     if reached > pruning.budget.macs * 1.001:
         raise GoalMissedError(
             f"pruning stopped at {reached / 1e6:.4g} M expected MACs, the budget is {pruning.budget.macs / 1e6:.4g} M",

@@ -30,7 +30,11 @@ def score(target: Target, outputs: NDArray[np.floating], truth: NDArray[np.gener
     Labels of several binary targets may be 0/1 or -1/+1; accuracy is then the mean over all of them.
     """
     if target.metric == "accuracy":
-        right = (outputs > 0) == (truth > 0) if target.loss == "binary" else outputs.argmax(axis=1) == truth
+        right = (
+            (outputs > 0) == (truth.astype(np.float64) > 0)
+            if target.loss == "binary"
+            else outputs.argmax(axis=1) == truth
+        )
         return 100.0 * float(np.mean(right))
     error = outputs.reshape(len(outputs), -1) - truth.reshape(len(truth), -1).astype(np.float64)
     return float(np.mean(np.abs(error)) if target.metric == "mae" else np.mean(np.square(error)))
@@ -61,9 +65,7 @@ def _teacher_loss(target: Target, output: Tensor, teacher: Tensor) -> Tensor:
     return F.mse_loss(output, teacher)
 
 
-def task_loss(
-    target: Target, output: Tensor, label: Tensor | None, teacher: Tensor | None, distill: float
-) -> Tensor:
+def task_loss(target: Target, output: Tensor, label: Tensor | None, teacher: Tensor | None, distill: float) -> Tensor:
     """``(1 - distill) * loss on labels + distill * distillation``; whichever is missing gives way to the other."""
     if label is None and teacher is None:
         raise ValueError(f"task {target.task} has neither labels nor a teacher")

@@ -65,6 +65,4 @@ class MultitaskModule(nn.Module):
 
     def to_graph(self) -> MultitaskGraph:
         """The network with the weights trained so far."""
-        return self.net.with_params(
-            {key: self.param(key).detach().cpu().numpy() for key in self.net.graph.params}
-        )
+        return self.net.with_params({key: self.param(key).detach().cpu().numpy() for key in self.net.graph.params})

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from pamc.bundle import from_json, to_json
-from pamc.errors import OutputError
+from pamc.errors import InternalError, OutputError
 from tests.bundle.making import manifest_of
 from tests.lower.nets import two_task_net
 
@@ -26,7 +26,7 @@ def test_latency_may_be_missing(manifest):
 
 
 def test_a_number_that_is_not_finite_is_not_written(manifest):
-    with pytest.raises(ValueError, match="Out of range float"):
+    with pytest.raises(InternalError, match="the manifest cannot be written: Out of range float"):
         to_json(replace(manifest, stage_seconds={"merge": float("nan")}))
 
 

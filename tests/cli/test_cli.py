@@ -16,7 +16,7 @@ from pamc.cli import COMMANDS, cli
 from pamc.cli.failures import exit_code_of
 from pamc.errors import ConfigError, OutputError, VerificationError
 
-PAMC = (sys.executable, "-m", "pamc.cli")
+PAMC = (sys.executable, "-m", "pamc")
 
 
 def pamc(*args: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -165,3 +165,14 @@ def test_importing_the_exporter_imports_no_runtime():
     code = "import sys, pamc_exporters.onnx; print([m for m in ('onnx', 'onnxruntime', 'torch') if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("checks", ["shapes and file", "file"])
+def test_a_model_that_is_wrong_is_never_written(tmp_path, monkeypatch, checks):
+    plans = plans_of(_pooled(MaxPool((2, 2), (2, 2), (0, 0), True), 7, 7))
+    monkeypatch.setattr("pamc_exporters.onnx.emit._max_pool_ends", lambda op, size, out: op.padding)
+    if checks == "file":
+        monkeypatch.setattr("pamc_exporters.onnx.check.check_shapes", lambda model, plan: None)
+    with pytest.raises(InternalError, match="has no valid shapes" if checks != "file" else "is not valid ONNX"):
+        exporter.write(plans, tmp_path, {})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["weights.bin", "weights.json"]

@@ -62,15 +62,6 @@ def test_a_task_set_that_does_not_exist_is_refused(request_mask):
         lower(two_task_net(), [request_mask], ARM64)
 
 
-def test_a_group_that_reads_nothing_is_reported_by_layer_and_group():
-    sketch = Sketch((1, 6, 6))
-    flat = sketch.plain("flat", Flatten(), sketch.conv(sketch.conv("x", 2), 3))
-    outputs = {"a": sketch.linear(flat, 2), "b": sketch.linear(flat, 2)}
-    net = sketch.finish(outputs, {"conv0": [1, 2], "conv1": [1, 2, 3]})
-    with pytest.raises(InternalError, match=r"group a\+b of layer 'conv1' \(1 units\) has nothing to read"):
-        lower(net, [1], ARM64)
-
-
 def test_a_very_deep_network_does_not_exhaust_the_stack():
     sketch = Sketch((1, 4, 4))
     for _ in range(400):

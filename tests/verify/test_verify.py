@@ -162,7 +162,9 @@ def test_golden_vectors_hold_inputs_and_what_pytorch_computes():
 
 def test_samples_are_chosen_by_the_seed_without_repetition():
     x = np.arange(100)
-    assert len(set(select_samples(x, 1).tolist())) == 16
+    chosen = select_samples(x, 1).tolist()
+    assert len(set(chosen)) == 16
+    assert chosen == sorted(chosen)
     assert select_samples(x, 1).tolist() != select_samples(x, 2).tolist()
     assert select_samples(x[:3], 1).tolist() == [0, 1, 2]
     with pytest.raises(ConfigError, match="no samples"):

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from zoo.concat import densenet, squeezenet
-from zoo.lenet import lenet
-from zoo.mobilenet import mobilenet_v2, small_mobilenet
-from zoo.resnet import resnet18, resnet50, se_resnet, small_resnet
-from zoo.vgg import vgg11, vgg16_bn
+from tests.zoo.concat import densenet, squeezenet
+from tests.zoo.lenet import lenet
+from tests.zoo.mobilenet import mobilenet_v2, small_mobilenet
+from tests.zoo.resnet import resnet18, resnet50, se_resnet, small_resnet
+from tests.zoo.vgg import vgg11, vgg16_bn
 
 __all__ = ["NETWORKS", "Entry", "network"]
 

@@ -16,6 +16,8 @@ __all__ = ["OnnxSession", "open_session"]
 
 _DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
 _FATAL = 4
+# Known since ONNX Runtime 1.21; a model in memory has no folder of its own.
+_WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
 
 
 class OnnxSession:
@@ -59,7 +61,8 @@ def open_session(model: Path | bytes, directory: Path, threads: int) -> OnnxSess
     options.inter_op_num_threads = 1
     # Errors are raised as well; logging them would say everything twice.
     options.log_severity_level = _FATAL
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(directory.resolve()))
+    if isinstance(model, bytes):
+        options.add_session_config_entry(_WEIGHTS_FOLDER, str(directory.resolve()))
     source = model if isinstance(model, bytes) else str(model)
     try:
         session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])

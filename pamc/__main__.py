@@ -1,4 +1,4 @@
-"""`python -m pamc.cli`."""
+"""`python -m pamc`."""
 
 from pamc.cli import main
 

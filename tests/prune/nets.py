@@ -1,0 +1,63 @@
+"""A small merged network with random owners, and data for it."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from pamc.capture import align, capture
+from pamc.graph import MultitaskGraph, compact, uniform_workload
+from pamc.graph.owners import DTYPE
+from pamc.prune import Budget, Pruning, Settings
+from pamc.train import Samples, Target, predict
+from tests.zoo import NETWORKS, network
+
+CLASSES = {"a": 4, "b": 3, "c": 2}
+
+
+def separate(name: str = "lenet", tasks: Mapping[str, int] = CLASSES) -> MultitaskGraph:
+    shape = NETWORKS[name].shape
+    return align(
+        {task: capture(task, network(name, classes, seed), shape) for seed, (task, classes) in enumerate(tasks.items())}
+    )
+
+
+def shared(net: MultitaskGraph, seed: int = 0) -> MultitaskGraph:
+    """Random owners; the first units of every space belong to everyone, so that all tasks stay alive."""
+    rng = np.random.default_rng(seed)
+    owners = {}
+    for space in net.prunable:
+        vector = rng.integers(1, net.everyone + 1, net.spaces.sizes[space]).astype(DTYPE)
+        vector[:2] = net.everyone
+        owners[space] = vector
+    return compact(net.with_owners(owners))
+
+
+def samples(net: MultitaskGraph, count: int = 96, seed: int = 0) -> Samples:
+    """Random images, labelled by the networks themselves, so that there is something to keep."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(count, *net.graph.shapes[net.graph.input.name])).astype(np.float32)
+    teacher = predict(net, x)
+    return Samples(x, {task: output.argmax(axis=1) for task, output in teacher.items()}, teacher)
+
+
+def pruning(net: MultitaskGraph, budget: Budget, **changes: object) -> Pruning:
+    """A pruning problem whose drop is the disagreement with the original networks, in percent."""
+    data = samples(net)
+    held_out = samples(net, 64, seed=1)
+
+    def drops(candidate: MultitaskGraph) -> Mapping[str, float]:
+        answers = predict(candidate, held_out.x)
+        return {
+            task: 100.0 * float(np.mean(answers[task].argmax(axis=1) != held_out.labels[task]))
+            for task in candidate.tasks
+        }
+
+    given: dict[str, object] = {
+        "train": data,
+        "targets": [Target(task, "accuracy", "cross_entropy") for task in net.tasks],
+        "workload": uniform_workload(len(net.tasks)),
+        "budget": budget,
+        "drops": drops,
+        "settings": Settings(batch_size=32),
+    }
+    return Pruning(**(given | changes))  # type: ignore[arg-type]

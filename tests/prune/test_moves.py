@@ -1,0 +1,84 @@
+"""Prices are differences of the exact cost; moves keep their promises."""
+
+import numpy as np
+import pytest
+
+from pamc.graph import compact, expected_macs, uniform_workload
+from pamc.graph.owners import DTYPE, members
+from pamc.prune.moves import prices, prune_to
+from tests.prune.nets import separate, shared
+
+
+@pytest.mark.parametrize("name", ["lenet", "small_mobilenet", "squeezenet", "se_resnet"])
+def test_a_price_difference_is_what_the_exact_cost_falls_by(name: str) -> None:
+    net = shared(separate(name))
+    workload = {1: 0.5, 2: 0.1, 4: 0.1, 7: 0.3}
+    table = prices(net, workload)
+    before = expected_macs(net, workload)
+    rng = np.random.default_rng(3)
+    checked = 0
+    for space in net.prunable:
+        # A layer that reads and feeds the same space moves two terms of one product, which a price cannot see.
+        loops = {net.spaces.space_of(link.reader) for link in net.spaces.readers[space]}
+        if space in loops:
+            continue
+        unit = int(rng.integers(len(net.owners[space])))
+        mask = int(net.owners[space][unit])
+        for clear in (mask, *(1 << task for task in members(mask))):
+            owners = net.owners[space].copy()
+            owners[unit] &= ~DTYPE(clear)
+            fall = before - expected_macs(net.with_owners({space: owners}), workload)
+            assert table[space, mask] - table[space, mask & ~clear] == pytest.approx(fall, rel=1e-9, abs=1e-6)
+            checked += 1
+    assert checked >= 4
+
+
+def stakes(net, seed=0):
+    rng = np.random.default_rng(seed)
+    return {space: rng.random((len(net.tasks) + 1, net.spaces.sizes[space])) for space in net.prunable}
+
+
+@pytest.mark.parametrize("releases", [True, False])
+def test_pruning_reaches_the_cost_asked_for_and_keeps_the_floor(releases: bool) -> None:
+    net = shared(separate())
+    workload = uniform_workload(3)
+    wanted = 0.5 * expected_macs(net, workload)
+    small = prune_to(net, stakes(net), workload, wanted, releases=releases, floor=2)
+    assert 0.8 * wanted <= expected_macs(small, workload) <= wanted
+    for space in net.prunable:
+        counts = [int((small.owners[space] >> DTYPE(bit) & DTYPE(1)).sum()) for bit in range(3)]
+        assert min(counts) >= 2, space
+
+
+def test_without_releases_units_only_die() -> None:
+    net = shared(separate())
+    workload = uniform_workload(3)
+    small = prune_to(net, stakes(net), workload, 0.6 * expected_macs(net, workload), releases=False)
+    for space in net.prunable:
+        after = small.owners[space]
+        assert ((after == net.owners[space]) | (after == 0)).all()
+
+
+def test_units_with_the_least_at_stake_go_first() -> None:
+    net = separate()
+    stake = {space: np.ones((4, net.spaces.sizes[space])) for space in net.prunable}
+    space = net.prunable[1]
+    stake[space][:, 5:9] = 1e-9
+    small = prune_to(net, stake, uniform_workload(3), 0.999 * expected_macs(net, uniform_workload(3)))
+    dead = np.flatnonzero(small.owners[space] == 0)
+    assert len(dead) and set(dead) <= set(range(5, 9))
+
+
+def test_the_workload_decides_what_is_spared() -> None:
+    """A task that is never asked for costs nothing, so its exclusive units are not worth removing."""
+    net = separate()
+    workload = {1: 1.0}
+    small = compact(prune_to(net, stakes(net), workload, 0.5 * expected_macs(net, workload)))
+    for space in net.prunable:
+        assert (small.owners[space] == 2).sum() == (net.owners[space] == 2).sum(), space
+
+
+def test_a_cost_that_cannot_be_reached_stops_at_the_floor() -> None:
+    net = separate()
+    small = compact(prune_to(net, stakes(net), uniform_workload(3), 0.0, floor=1))
+    assert all(len(small.owners[space]) == 3 for space in small.prunable)

@@ -1,0 +1,100 @@
+"""The search over snapshots: finds the smallest inside the budget, resumes, and says when there is none."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pamc.errors import GoalMissedError
+from pamc.graph import MultitaskGraph, expected_macs
+from pamc.graph.owners import DTYPE
+from pamc.graph.serial import dump
+from pamc.prune import Budget, Pruning
+from pamc.prune.search import Schedule, balanced, prune_iteratively
+from pamc.train import Recipe
+from tests.prune.nets import pruning, separate
+
+QUICK = Schedule(step=0.1, recover=1, warmup=0, epochs=0, slack=5.0)
+
+
+def drop_units(net: MultitaskGraph, recipe: Recipe, macs: float) -> tuple[MultitaskGraph, MultitaskGraph]:
+    """Kill units from the back of the widest spaces until the cost is met."""
+    owners = {space: vector.copy() for space, vector in net.owners.items() if space in net.prunable}
+    small, workload = net, {7: 1.0}
+    while expected_macs(small, workload) > macs:
+        space = max(owners, key=lambda name: int((owners[name] > 0).sum()))
+        owners[space][np.flatnonzero(owners[space])[-3:]] = DTYPE(0)
+        small = net.with_owners(owners)
+    return net, small
+
+
+class Memory:
+    def __init__(self) -> None:
+        self.held: dict[str, MultitaskGraph] = {}
+        self.puts: list[str] = []
+
+    def get(self, name: str) -> MultitaskGraph | None:
+        return self.held.get(name)
+
+    def put(self, name: str, net: MultitaskGraph) -> None:
+        self.held[name] = net
+        self.puts.append(name)
+
+
+def problem(threshold: float, net: MultitaskGraph, **changes: object) -> Pruning:
+    """A drop of 0 while the network costs more than ``threshold``, rising linearly below."""
+
+    def drops(candidate: MultitaskGraph) -> Mapping[str, float]:
+        short = max(0.0, 1 - expected_macs(candidate, {7: 1.0}) / threshold)
+        return dict.fromkeys(candidate.tasks, 20 * short)
+
+    given = pruning(net, Budget(None, dict.fromkeys(net.tasks, 1.0)), workload={7: 1.0}, drops=drops)
+    return replace(given, **changes)  # type: ignore[arg-type]
+
+
+def test_the_smallest_network_inside_the_budget_is_found() -> None:
+    net = separate()
+    threshold = 0.5 * expected_macs(net, {7: 1.0})
+    found = expected_macs(prune_iteratively(net, problem(threshold, net), QUICK, drop_units), {7: 1.0})
+    # Drops reach the allowed 1.0 at 95 % of the threshold; one step removes about a tenth.
+    assert 0.95 * threshold <= found <= 1.07 * threshold
+
+
+def test_a_run_resumes_from_its_checkpoints() -> None:
+    net = separate()
+    memory = Memory()
+    given = problem(0.5 * expected_macs(net, {7: 1.0}), net, checkpoints=memory)
+    whole = dump(prune_iteratively(net, given, QUICK, drop_units))
+    for name in list(memory.held)[5:]:
+        del memory.held[name]
+    kept = set(memory.held)
+    memory.puts.clear()
+    assert dump(prune_iteratively(net, given, QUICK, drop_units)) == whole
+    assert memory.puts and not kept & set(memory.puts)
+
+
+def test_a_budget_that_nothing_meets_is_said() -> None:
+    net = separate()
+    given = replace(problem(1.0, net), drops=lambda candidate: dict.fromkeys(candidate.tasks, 2.5))
+    with pytest.raises(GoalMissedError, match="no network keeps") as error:
+        prune_iteratively(net, given, QUICK, drop_units)
+    assert "max_drop" in str(error.value)
+
+
+def test_a_cost_that_cannot_be_reached_is_said() -> None:
+    net = separate()
+    given = pruning(net, Budget(1.0, {}), workload={7: 1.0})
+    with pytest.raises(GoalMissedError, match="pruning stopped at"):
+        prune_iteratively(net, given, QUICK, lambda current, recipe, macs: (current, current))
+
+
+def test_loss_weights_follow_what_tasks_have_used_of_their_budgets() -> None:
+    net = separate()
+    given = pruning(net, Budget(None, {"a": 1.0, "b": 1.0, "c": 2.0}))
+    weights = balanced(given, {"a": 1.0, "b": 1.0, "c": 1.0}, {"a": 1.5, "b": 0.0, "c": 3.0})
+    assert weights["a"] == pytest.approx(weights["c"])
+    assert weights["b"] < 1.0 < weights["a"]
+    for _ in range(50):
+        weights = balanced(given, weights, {"a": 1.5, "b": 0.0, "c": 3.0})
+    assert max(weights.values()) <= 8.0 and min(weights.values()) >= 1 / 8

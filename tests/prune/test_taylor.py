@@ -1,0 +1,87 @@
+"""Importances against finite differences of the loss."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from pamc.graph import MultitaskGraph, verify_multitask
+from pamc.graph.interpret import run
+from pamc.graph.owners import DTYPE
+from pamc.prune import METHODS, Budget
+from pamc.prune.taylor import TaylorOptions, TaylorSaliency
+from pamc.train import MultitaskModule
+from tests.prune.nets import pruning, separate, shared
+
+STEP = 1e-5
+
+
+def loss_of(net: MultitaskGraph, module: MultitaskModule, x: torch.Tensor, params) -> torch.Tensor:  # type: ignore[no-untyped-def]
+    values = run(net.graph, x, params)
+    return sum((values[value] ** 2).mean() for value in net.graph.outputs.values())  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("name", ["lenet", "se_resnet", "densenet"])
+def test_importance_is_the_derivative_of_a_gate(name: str) -> None:
+    net = shared(separate(name))
+    module = MultitaskModule(net).double().eval()
+    x = torch.tensor(np.random.default_rng(0).normal(size=(4, *net.graph.shapes["input"])))
+    saliency = TaylorSaliency(net)
+    loss_of(net, module, x, module._lookup).backward()
+    saliency(module)
+    found = saliency.result()
+
+    rng = np.random.default_rng(1)
+    for space in net.prunable:
+        unit = int(rng.integers(net.spaces.sizes[space]))
+        for row in range(4):
+
+            def gated(node, role, factor, space=space, unit=unit, row=row):  # type: ignore[no-untyped-def]
+                tensor = module._lookup(node, role)
+                for link in net.spaces.readers[space]:
+                    if link.reader == node.name and role == "weight":
+                        tensor = tensor.clone()
+                        serving = (
+                            np.ones(len(tensor)) if row == 3 else (net.owners_along(node.name) >> DTYPE(row) & DTYPE(1))
+                        )
+                        columns = slice(link.start + unit * link.block, link.start + (unit + 1) * link.block)
+                        tensor[torch.tensor(serving.astype(bool)), columns] *= factor
+                return tensor
+
+            with torch.no_grad():
+                high = loss_of(net, module, x, partial(gated, factor=1 + STEP))
+                low = loss_of(net, module, x, partial(gated, factor=1 - STEP))
+            slope = abs(float(high - low)) / (2 * STEP)
+            assert found[space][row, unit] == pytest.approx(slope, rel=1e-4, abs=1e-7)
+
+
+def prune(net: MultitaskGraph, given, **options: object) -> MultitaskGraph:  # type: ignore[no-untyped-def]
+    chosen = METHODS.parse_options("taylor", {"recover": 4, "warmup": 1, "epochs": 2, **options})
+    return METHODS.get("taylor").function(net, given, chosen)
+
+
+def test_a_cost_budget_is_met_and_the_result_is_compact() -> None:
+    net = separate()
+    given = pruning(net, Budget(150_000.0, {}))
+    small = verify_multitask(prune(net, given), "test")
+    from pamc.graph import expected_macs
+
+    assert 100_000 < expected_macs(small, given.workload) <= 150_000
+    assert all((vector > 0).all() for vector in small.owners.values())
+
+
+def test_the_same_seed_gives_the_same_bytes() -> None:
+    from pamc.graph.serial import dump
+
+    net = separate(tasks={"a": 3, "b": 2})
+    budget = Budget(250_000.0, {})
+    first, second = (dump(prune(net, pruning(net, budget))) for _ in range(2))
+    other = dump(prune(net, pruning(net, budget, seed=1)))
+    assert first == second
+    assert first != other
+
+
+def test_options_are_checked() -> None:
+    with pytest.raises(ValueError, match="step"):
+        TaylorOptions(step=1.5)

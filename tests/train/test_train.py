@@ -1,0 +1,145 @@
+"""The training loop: masks, losses, metrics, determinism."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from pamc.errors import UserCodeError
+from pamc.graph.interpret import evaluate
+from pamc.graph.serial import dump
+from pamc.progress import QuietProgress
+from pamc.train import MultitaskModule, Recipe, Samples, Target, drop, fit, score
+from pamc.train.metrics import task_loss
+from pamc.train.samples import batches
+from tests.prune.nets import samples, separate, shared
+
+ACCURACY = Target("a", "accuracy", "cross_entropy")
+
+
+def targets(net):  # type: ignore[no-untyped-def]
+    return [Target(task, "accuracy", "cross_entropy") for task in net.tasks]
+
+
+def test_the_module_computes_what_the_graph_computes() -> None:
+    net = shared(separate("se_resnet"))
+    x = torch.randn(3, *net.graph.shapes["input"])
+    with torch.no_grad():
+        found = MultitaskModule(net).eval()(x)
+    for task, wanted in evaluate(net.graph, x).items():
+        assert torch.equal(found[task], wanted)
+
+
+def test_training_keeps_forbidden_links_at_zero_and_lowers_the_loss() -> None:
+    net = shared(separate())
+    data = samples(net, 128)
+    losses = []
+
+    def watch(module: MultitaskModule) -> None:
+        with torch.no_grad():
+            outputs = module(torch.as_tensor(data.x))
+        losses.append(sum(float(F.cross_entropy(outputs[t], torch.as_tensor(data.labels[t]))) for t in net.tasks))
+
+    shuffled = Samples(data.x, {task: values[::-1].copy() for task, values in data.labels.items()})
+    data = shuffled
+    trained = fit(net, shuffled, targets(net), Recipe(40, 64, distill=0.0), QuietProgress(), on_gradient=watch)
+    assert losses[-1] < 0.8 * losses[0]
+    for node in trained.graph.nodes:
+        mask = trained.mask(node)
+        if mask is not None:
+            links = np.abs(trained.graph.array(node, "weight")).reshape(*mask.shape, -1).max(axis=2)
+            assert (links[~mask] == 0).all()
+
+
+def test_input_normalisation_does_not_move() -> None:
+    from pamc.capture import align, capture
+    from pamc.spec import Normalize
+    from tests.zoo import network
+
+    net = align(
+        {
+            task: capture(task, network("lenet", 3, seed), (1, 28, 28), normalize=Normalize((0.3,), (0.5,)))
+            for seed, task in enumerate(("a", "b"))
+        }
+    )
+    trained = fit(net, samples(net), targets(net), Recipe(3, 32), QuietProgress())
+    for role in ("scale", "shift"):
+        node = next(node for node in net.graph.nodes if role in node.params)
+        assert (trained.graph.array(node, role) == net.graph.array(node, role)).all()
+
+
+def test_batch_norms_learn_statistics() -> None:
+    net = separate("small_resnet")
+    trained = fit(net, samples(net, 64), targets(net), Recipe(3, 32), QuietProgress())
+    node = next(node for node in net.graph.nodes if "mean" in node.params)
+    assert not np.array_equal(trained.graph.array(node, "mean"), net.graph.array(node, "mean"))
+
+
+def test_a_seed_gives_the_same_weights_whatever_ran_before() -> None:
+    net = shared(separate())
+    data = samples(net)
+    first = dump(fit(net, data, targets(net), Recipe(5, 32), QuietProgress()))
+    torch.manual_seed(99)
+    torch.rand(7)
+    assert dump(fit(net, data, targets(net), Recipe(5, 32), QuietProgress())) == first
+    assert dump(fit(net, data, targets(net), Recipe(5, 32, seed=1), QuietProgress())) != first
+
+
+def test_loss_weights_scale_a_task() -> None:
+    net = separate(tasks={"a": 3, "b": 2})
+    data = samples(net)
+    trained = fit(net, data, targets(net), Recipe(5, 32, weights={"b": 0.0}), QuietProgress())
+    for node in net.graph.nodes:
+        if node.name.startswith(("a.", "b.")) and "weight" in node.params:
+            moved = not np.array_equal(trained.graph.array(node, "weight"), net.graph.array(node, "weight"))
+            assert moved == node.name.startswith("a.")
+
+
+def test_a_loss_that_is_not_finite_is_reported() -> None:
+    net = separate(tasks={"a": 3, "b": 2})
+    data = samples(net)
+    broken = Samples(data.x * np.float32(1e30), data.labels, data.teacher)
+    with pytest.raises(UserCodeError, match="not finite"):
+        fit(net, broken, targets(net), Recipe(5, 32), QuietProgress())
+
+
+def test_batches_cover_every_sample_once_an_epoch() -> None:
+    data = Samples(np.arange(10, dtype=np.float32)[:, None], {"a": np.arange(10)})
+    stream = batches(data, 5, 0, torch.device("cpu"))
+    first = torch.cat([next(stream).x, next(stream).x]).flatten().tolist()
+    second = torch.cat([next(stream).x, next(stream).x]).flatten().tolist()
+    assert sorted(first) == sorted(second) == list(range(10))
+    assert first != second
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "binary", "mse"])
+def test_distillation_is_least_where_the_teacher_is(loss: str) -> None:
+    target = Target("a", "accuracy" if loss != "mse" else "mae", loss)
+    teacher = torch.randn(6, 4)
+    best = task_loss(target, teacher.clone(), None, teacher, 1.0)
+    for seed in range(5):
+        other = teacher + 0.3 * torch.randn(6, 4, generator=torch.Generator().manual_seed(seed))
+        assert task_loss(target, other, None, teacher, 1.0) > best
+
+
+def test_labels_and_teacher_mix_by_their_weight() -> None:
+    output, label, teacher = torch.randn(6, 4), torch.randint(0, 4, (6,)), torch.randn(6, 4)
+    hard = task_loss(ACCURACY, output, label, None, 0.7)
+    soft = task_loss(ACCURACY, output, None, teacher, 0.7)
+    mixed = task_loss(ACCURACY, output, label, teacher, 0.7)
+    torch.testing.assert_close(hard, F.cross_entropy(output, label))
+    torch.testing.assert_close(mixed, 0.3 * hard + 0.7 * soft)
+    with pytest.raises(ValueError, match="neither"):
+        task_loss(ACCURACY, output, None, None, 0.5)
+
+
+def test_scores() -> None:
+    outputs = np.array([[1.0, 2.0], [3.0, 0.0], [0.5, 0.4], [0.0, 1.0]])
+    assert score(ACCURACY, outputs, np.array([1, 0, 1, 1])) == 75.0
+    binary = Target("a", "accuracy", "binary")
+    assert score(binary, outputs - 0.45, np.array([[1, 1], [1, -1], [1, -1], [-1, -1]])) == 87.5
+    assert score(binary, outputs - 0.45, np.array([[1, 1], [1, 0], [1, 0], [0, 0]])) == 87.5
+    assert score(Target("a", "mae", "mse"), np.array([[1.0], [3.0]]), np.array([2, 1])) == 1.5
+    assert score(Target("a", "mse", "mse"), np.array([[1.0], [3.0]]), np.array([2, 1])) == 2.5
+    assert drop(ACCURACY, 95.0, 94.0) == 1.0
+    assert drop(Target("a", "mae", "mse"), 1.0, 1.25) == 0.25
