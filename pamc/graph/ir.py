@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pamc.graph import owners as own
+from pamc.graph.liveness import live_channels, served_tasks
 from pamc.graph.ops import Input, Op, Shape
 from pamc.graph.spaces import ChannelSpaces, channel_spaces
 
@@ -181,21 +182,16 @@ class MultitaskGraph:
     @cached_property
     def serves(self) -> Mapping[str, int]:
         """For each node the mask of the tasks whose outputs depend on it."""
-        tasks = dict.fromkeys(self.graph.by_name, 0)
-        for task, value in self.graph.outputs.items():
-            tasks[value] |= self.task_set([task])
-        for node in reversed(self.graph.nodes):
-            for name in node.inputs:
-                tasks[name] |= tasks[node.name]
-        return MappingProxyType(tasks)
+        return served_tasks(self)
+
+    @cached_property
+    def live(self) -> Mapping[str, own.Owners]:
+        """For each value, channel by channel, the tasks that need it (see :mod:`pamc.graph.liveness`)."""
+        return live_channels(self)
 
     def owners_out(self, node: Node) -> own.Owners:
-        """The tasks for which a node computes each of its channels.
-
-        Not all owners, where networks diverge: a layer of one network may share a space with layers of several, and
-        computes nothing for the units of the others.
-        """
-        return self.owners_along(node.name) & own.DTYPE(self.serves[node.name])
+        """The tasks for which a node computes each of its channels: some of the channel's owners."""
+        return self.live[node.name]
 
     def owners_along(self, value: str) -> own.Owners:
         """Owners along the first axis of a value (a flattened unit repeats its owners)."""
@@ -204,12 +200,16 @@ class MultitaskGraph:
         ).astype(own.DTYPE)
 
     def mask(self, node: Node) -> NDArray[np.bool_] | None:
-        """Allowed links ``(out, in)`` of a node whose weight joins two spaces; None for other nodes."""
+        """Allowed links ``(out, in)`` of a node whose weight joins two spaces; None for other nodes.
+
+        Units that serve none of the tasks that depend on the node have no links: where networks diverge, a layer of
+        one network may share a space with layers of others.
+        """
         if "in" not in node.op.param_axes.get("weight", ()):
             return None
-        allowed = own.may_read(self.owners_along(node.name), self.owners_along(node.inputs[0]))
-        computed: NDArray[np.bool_] = self.owners_out(node) != 0
-        return allowed & computed[:, None]
+        readers = self.owners_along(node.name)
+        served: NDArray[np.bool_] = (readers & own.DTYPE(self.serves[node.name])) != 0
+        return own.may_read(readers, self.owners_along(node.inputs[0])) & served[:, None]
 
     def with_owners(self, owners: Mapping[str, own.Owners]) -> MultitaskGraph:
         """New owners for some spaces; weights of links that they forbid become zero."""

@@ -89,6 +89,7 @@ def _owner_problems(net: MultitaskGraph) -> Iterator[str]:
         return
     if set(net.graph.outputs) != set(net.tasks):
         yield f"outputs {sorted(net.graph.outputs)} are not the tasks"
+        return
     for space, vector in net.owners.items():
         if vector.shape != (net.spaces.sizes[space],):
             yield f"space {space}: {vector.shape} owners for {net.spaces.sizes[space]} units"

@@ -319,6 +319,7 @@ class Residual(nn.Module):
         return F.relu(x + self.conv(x))
 
 
+@pytest.mark.filterwarnings("ignore:Using padding")
 @pytest.mark.parametrize("case", REFUSED)
 def test_refused(case: str) -> None:
     make, op, words = REFUSED[case]

@@ -54,8 +54,12 @@ def test_no_gradient_from_a_unit_to_a_task_that_does_not_own_it(name: str, seed:
     reached = 0
     for bit, task in enumerate(net.tasks):
         weights = torch.randn(outputs[task].shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-        found = torch.autograd.grad((outputs[task] * weights).sum(), list(gates.values()), retain_graph=True)
+        found = torch.autograd.grad(
+            (outputs[task] * weights).sum(), list(gates.values()), retain_graph=True, allow_unused=True
+        )
         for (space, _), gradient in zip(gates.items(), found, strict=True):
+            if gradient is None:
+                continue
             foreign = (net.owners[space] >> bit & 1) == 0
             assert not gradient[torch.from_numpy(foreign)].any(), f"{space} reaches {task}"
             reached += int((gradient != 0).sum())
@@ -64,8 +68,7 @@ def test_no_gradient_from_a_unit_to_a_task_that_does_not_own_it(name: str, seed:
 
 @pytest.mark.parametrize("name", SMALL)
 def test_flat_graphs_are_exact(name: str) -> None:
-    # The cost counts every unit that runs for a request; tightening removes those that nobody reads then.
-    net = tighten(random_owners(aligned(name, 3), 5, dead=True))
+    net = random_owners(aligned(name, 3), 5, dead=True)
     x = images(net.graph)
     dense = evaluate(net.graph, x, dtype=torch.float64)
     requests = list(all_task_sets(3))

@@ -50,8 +50,8 @@ def value_names(graph: Graph) -> dict[str, str]:
     """ONNX name of every value: outputs are called as their tasks, the others as in the plan."""
     tasks = {value: task for task, value in graph.outputs.items()}
     names = {node.name: tasks.get(node.name, node.name) for node in graph.nodes}
-    if graph.input.op.dtype == "float32":  # type: ignore[attr-defined]
-        names[graph.input.name] = input_name(graph)
+    raw = graph.input.op.dtype == "uint8"  # type: ignore[attr-defined]
+    names[graph.input.name] = f"{input_name(graph)}:unit" if raw else input_name(graph)
     return names
 
 
@@ -170,7 +170,7 @@ class _Emitter:
 
         self._node("Cast", f"{node.name}:float", [input_name(self.graph)], to=TensorProto.FLOAT)
         # A division, as PyTorch does: a product with 1/255 rounds differently.
-        self._node("Div", self.names[node.name], [f"{node.name}:float", self._scalar(255.0)], f"{node.name}:unit")
+        self._node("Div", self.names[node.name], [f"{node.name}:float", self._scalar(255.0)])
 
     def _activation(self, node: Node, op: Activation) -> None:
         (x,) = self._inputs(node)
