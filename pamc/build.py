@@ -6,12 +6,13 @@ Each arrow is one function from one immutable value to the next; the slow ones a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from os.path import relpath
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -23,20 +24,21 @@ from pamc.bundle import (
     Check,
     Manifest,
     StageCache,
-    check_out,
     digest,
     open_bundle,
 )
 from pamc.bundle.manifest import Latency
 from pamc.capture import CheckReport, align, capture, check_networks, load_weights
 from pamc.data import load_samples, shuffled
+from pamc.errors import ConfigError, UnsupportedModelError, UserCodeError, WeightsError
 from pamc.export import Exporter, Session, find_exporter
-from pamc.graph import Graph, MultitaskGraph, all_task_sets, expected_macs, render_multitask, restrict
+from pamc.graph import Graph, MultitaskGraph, all_task_sets, expected_macs, restrict
 from pamc.graph.serial import dump
-from pamc.lower import Plan, describe, load_target, lower
+from pamc.lower import Plan, load_target, lower
 from pamc.manifest import Evidence, compose_manifest
 from pamc.merge import METHODS as MERGE_METHODS
 from pamc.merge import Calibration
+from pamc.previews import exported_view, lowered_view, planned_view, stage_view
 from pamc.progress import Progress
 from pamc.prune import METHODS as PRUNE_METHODS
 from pamc.prune import Budget, Pruning, Settings
@@ -44,8 +46,9 @@ from pamc.scoring import Scorer, targets_of
 from pamc.spec import FunctionRef, InputSpec, Spec, TaskSpec
 from pamc.stages import StageRunner
 from pamc.train import Samples, predict
-from pamc.usercode import call, load_function
+from pamc.usercode import call, load_function, sources
 from pamc.verify import golden_vectors, select_samples, verify_exports
+from pamc.views import View
 
 __all__ = ["STAGES", "BuildOptions", "BuildResult", "Reporter", "build", "check"]
 
@@ -82,11 +85,11 @@ class BuildOptions:
 
 @dataclass(frozen=True, slots=True)
 class BuildResult:
-    """A written bundle with its manifest, or, when the build was to stop early, a text about the last stage."""
+    """A written bundle with its manifest, or, when the build was to stop early, a view of what it had by then."""
 
     path: Path | None
     manifest: Manifest | None
-    text: str
+    view: View | None = None
 
 
 @dataclass(frozen=True)
@@ -104,30 +107,44 @@ def _input_of(spec: Spec) -> InputSpec:
     return InputSpec(samples.x.shape[1:], "uint8" if samples.x.dtype == np.uint8 else "float32")
 
 
-def _capture(task: TaskSpec, given: InputSpec) -> Graph:
+def _model(task: TaskSpec) -> Callable[..., Any]:
+    return load_function(f"{task.model.file.name}:{task.model.function}", task.model.file.parent)
+
+
+def _capture(task: TaskSpec, given: InputSpec, root: Path) -> Graph:
     """The graph of one task's network with its weights."""
-    make = load_function(f"{task.model.file.name}:{task.model.function}", task.model.file.parent)
-    module = call(make, what=f"model function {task.model}", **task.args)
+    module = call(_model(task), what=f"model function {task.model}", **task.args)
     load_weights(module, task.weights)
-    return capture(task.name, module, given.shape, dtype=given.dtype, normalize=given.normalize)
+    return capture(task.name, module, given.shape, dtype=given.dtype, normalize=given.normalize, root=root)
+
+
+def _check(spec: Spec, given: InputSpec) -> CheckReport:
+    return check_networks({task.name: partial(_capture, task, given, spec.root) for task in spec.tasks})
 
 
 def check(spec: Spec) -> CheckReport:
     """Capture every network, without training or writing anything, and collect all that is wrong."""
-    given = _input_of(spec)
-    return check_networks({task.name: partial(_capture, task, given) for task in spec.tasks})
+    return _check(spec, _input_of(spec))
 
 
 def _separate(spec: Spec, given: InputSpec, stages: StageRunner) -> tuple[str, MultitaskGraph]:
     """The networks side by side in one graph, every unit owned by its own task."""
     parts: list[object] = [given]
     for task in spec.tasks:
-        code = tuple(sorted(task.model.file.parent.glob("*.py")))
-        parts += [task.name, task.model.function, dict(task.args), task.weights, *code]
+        # Locations in the graph are relative to the root, so the file's place belongs to the key.
+        parts += [task.name, relpath(task.model.file, spec.root), task.model.function, dict(task.args), task.weights]
+        _model(task)
+        parts += sources(task.model.file.parent)
     key = stages.key("align", *parts)
-    return key, stages.run(
-        "align", key, lambda: align({task.name: _capture(task, given) for task in spec.tasks}), title="capture"
-    )
+
+    def side_by_side() -> MultitaskGraph:
+        try:
+            return align({task.name: _capture(task, given, spec.root) for task in spec.tasks})
+        except (ConfigError, UserCodeError, WeightsError, UnsupportedModelError) as error:
+            # Not only what is wrong with the first network.
+            raise _check(spec, given).error() or error from error
+
+    return key, stages.run("align", key, side_by_side, title="capture")
 
 
 def _with_teacher(samples: Samples, separate: MultitaskGraph) -> Samples:
@@ -240,11 +257,6 @@ def _workload(spec: Spec, tasks: Sequence[str]) -> Mapping[int, float]:
     return {mask: chance / scale for mask, chance in sorted(total.items())}
 
 
-def _stopped(stage: str, net: MultitaskGraph) -> BuildResult:
-    lines = [f"after {stage}:", render_multitask(net)]
-    return BuildResult(None, None, "\n".join(lines))
-
-
 def _requests(spec: Spec, net: MultitaskGraph) -> list[int]:
     """The task sets that are reported: all, unless there are too many."""
     emitted = {net.task_set(text.split("+")) for text in spec.task_sets}
@@ -259,17 +271,22 @@ def build(spec: Spec, options: BuildOptions, progress: Progress, reporter: Repor
     target = load_target(options.target)
     exporters = [find_exporter(name) for name in spec.emit]
     if not options.dry_run and options.stop_after is None:
-        check_out(options.out, make_parent=True)
-    stages = StageRunner(StageCache(options.cache_dir), progress, options.force)
+        # A place that cannot be written is found out now, and not after the training.
+        with BundleWriter(options.out, make_parent=True):
+            pass
+    stages = StageRunner(StageCache(options.cache_dir), progress, options.force, keep=not options.dry_run)
 
     given = _input_of(spec)
     separate_key, separate = _separate(spec, given, stages)
-    if options.stop_after in ("capture", "align") or options.dry_run:
-        return _stopped("align", separate)
+    if options.dry_run:
+        requests = _requests(spec, separate)
+        return BuildResult(None, None, planned_view(spec, options.target, options.out, separate, requests))
+    if options.stop_after in ("capture", "align"):
+        return BuildResult(None, None, stage_view(options.stop_after, separate, _requests(spec, separate)))
     data = _load_data(spec, given, separate, stages)
     merge_key, merged = _merge(spec, separate_key, separate, data, stages)
     if options.stop_after == "merge":
-        return _stopped("merge", merged)
+        return BuildResult(None, None, stage_view("merge", merged, _requests(spec, merged)))
     scorer = Scorer(targets_of(spec.tasks), data.evaluation, data.validation)
     pruned = _prune(spec, merge_key, merged, separate, data, scorer, stages, f"prune ({spec.prune.method})")
     alone: dict[str, MultitaskGraph] = {}
@@ -278,11 +295,14 @@ def build(spec: Spec, options: BuildOptions, progress: Progress, reporter: Repor
             one = restrict(separate, [task])
             alone[task] = _prune(spec, separate_key, one, one, data, scorer, stages, f"baseline: {task} pruned alone")
     if options.stop_after == "prune":
-        return _stopped("prune", pruned)
-    plans = lower(pruned, _requests(spec, pruned), target)
+        return BuildResult(None, None, stage_view("prune", pruned, _requests(spec, pruned)))
+    plans = {plan.task_set: plan for plan in lower(pruned, _requests(spec, pruned), target).values()}
     if options.stop_after == "lower":
-        return BuildResult(None, None, "\n".join(describe(plan) for plan in plans.values()))
-    result = _Result(given, separate, alone, pruned, {plan.task_set: plan for plan in plans.values()}, scorer)
+        return BuildResult(None, None, lowered_view(plans, pruned.tasks))
+    if options.stop_after == "export":
+        emitted = {text: plans[text] for text in spec.task_sets}
+        return BuildResult(None, None, exported_view(emitted, exporters))
+    result = _Result(given, separate, alone, pruned, plans, scorer)
     return _write(spec, options, result, exporters, stages, reporter)
 
 
@@ -352,7 +372,7 @@ def _write(
             for name, page in reporter.pages(manifest, made.plans).items():
                 writer.write_text(name, page)
         path = writer.commit(manifest)
-    return BuildResult(path, open_bundle(path).manifest, "")
+    return BuildResult(path, open_bundle(path).manifest)
 
 
 def _latency(

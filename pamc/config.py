@@ -218,7 +218,7 @@ def _data(check: Checker, raw: dict[str, Any]) -> DataSpec | None:
 def _merge(check: Checker, raw: dict[str, Any]) -> MethodSpec:
     entry = raw.get("merge", {})
     model = check.model(MergeModel, entry, ("merge",))
-    check.method(merge_methods(), "merge", entry, MethodSpec().method)
+    check.method(merge_methods, "merge", entry, MethodSpec().method)
     return MethodSpec() if model is None else MethodSpec(model.method, model.options)
 
 
@@ -227,7 +227,7 @@ def _prune(check: Checker, raw: dict[str, Any]) -> PruneSpec:
     model = check.model(PruneModel, entry, ("prune",))
     if not isinstance(entry, dict):
         return PruneSpec()
-    check.method(prune_methods(), "prune", entry, PruneSpec().method)
+    check.method(prune_methods, "prune", entry, PruneSpec().method)
     if entry.get("method") == "none" and isinstance(entry.get("budget"), dict) and "macs" in entry["budget"]:
         check.add(("prune", "budget"), "a budget of MACs has no meaning with method none", key=True)
     budget = entry.get("budget")

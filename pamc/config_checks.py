@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from types import UnionType
@@ -15,7 +15,7 @@ from pamc.errors import ConfigError, Problem
 from pamc.export import exporters
 from pamc.registry import Registry, did_you_mean
 
-__all__ = ["Checker", "merge_methods", "prune_methods"]
+__all__ = ["BUILT_IN", "Checker", "merge_methods", "prune_methods"]
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -35,6 +35,8 @@ _PLAIN_WORDS = (
     ("greater than or equal to", "at least"),
     ("less than or equal to", "at most"),
 )
+# Accepted by their names alone, since the import of the methods, and with them of torch, takes seconds.
+BUILT_IN = {"merge": ("separate", "concat", "pam"), "prune": ("none", "taylor")}
 _REFERENCE = re.compile(r"(?P<file>.+\.py):(?P<function>[A-Za-z_]\w*)")
 
 
@@ -141,13 +143,14 @@ class Checker:
         else:
             self.add(place, f"{name} {_plain(item['msg'])}, not {_shown(value)}")
 
-    def method(self, registry: Registry[Any], section: str, entry: object, default: str) -> None:
+    def method(self, methods: Callable[[], Registry[Any]], section: str, entry: object, default: str) -> None:
         """Check the name and options of the method that a section chooses, as far as they are of the right type."""
         if not isinstance(entry, dict):
             return
         name, options = entry.get("method", default), entry.get("options", {})
-        if not isinstance(name, str):
+        if not isinstance(name, str) or (name in BUILT_IN[section] and not options):
             return
+        registry = methods()
         try:
             known = {field.name for field in fields(registry.get(name).options)}
         except ConfigError as error:

@@ -31,6 +31,7 @@ MAX_NODES = 10_000
 
 _CORE = "tag:yaml.org,2002:"
 _SCALARS = {_CORE + kind for kind in ("null", "bool", "int", "float", "str")}
+_BALANCE = "check the brackets, quotes and indentation before this place"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +73,9 @@ def read_yaml(path: Path) -> Document:
         mark = error.problem_mark or error.context_mark
         place = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
         what = " ".join(str(part) for part in (error.context, error.problem) if part)
-        raise ConfigError(f"not valid YAML: {what}", where=_where(path, *place)) from None
+        raise ConfigError(f"not valid YAML: {what}", where=_where(path, *place), cure=_BALANCE) from None
     except YAMLError as error:
-        raise ConfigError(f"not valid YAML: {' '.join(str(error).split())}", where=str(path)) from None
+        raise ConfigError(f"not valid YAML: {' '.join(str(error).split())}", where=str(path), cure=_BALANCE) from None
     if root is None:
         raise ConfigError("the file is empty", where=str(path), cure="start with the keys name, tasks and data")
     return _Builder(path, yaml.constructor).build(root)

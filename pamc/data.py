@@ -64,32 +64,61 @@ def shuffled(samples: Samples, seed: int, count: int) -> Samples:
 def _split(answer: Any, where: str) -> tuple[NDArray[np.generic], dict[str, NDArray[np.generic]]]:
     if isinstance(answer, tuple) and len(answer) == 2:
         x, labels = answer
-        if not isinstance(labels, Mapping):
-            raise UserCodeError(
-                f"labels are a {type(labels).__name__}, not a mapping from task to array",
-                where=where,
-                cure="return (x, {task: labels, ...})",
-            )
-        return _array(x), {str(task): _array(array) for task, array in labels.items()}
-    if hasattr(answer, "__getitem__") and hasattr(answer, "__len__") and not hasattr(answer, "shape"):
+        return _array(x, "x", where), {
+            str(task): _array(array, f"labels of '{task}'", where) for task, array in _mapping(labels, where).items()
+        }
+    if hasattr(answer, "shape") or isinstance(answer, list):
+        return _array(answer, "x", where), {}
+    if hasattr(answer, "__getitem__") and hasattr(answer, "__len__") and not isinstance(answer, tuple | Mapping | str):
         return _from_dataset(answer, where)
-    return _array(answer), {}
+    raise _unusable(f"it returned a {type(answer).__name__}", where)
 
 
 def _from_dataset(dataset: Any, where: str) -> tuple[NDArray[np.generic], dict[str, NDArray[np.generic]]]:
     items = [call(dataset.__getitem__, index, what=f"sample {index} of {where}") for index in range(len(dataset))]
     if not items:
         raise UserCodeError("the data set is empty", where=where, cure="return at least one sample")
-    if not isinstance(items[0], tuple):
-        return np.stack([_array(item) for item in items]), {}
-    labels = {task: np.stack([_array(item[1][task]) for item in items]) for task in items[0][1]}
-    return np.stack([_array(item[0]) for item in items]), labels
+    if not isinstance(items[0], tuple | list):
+        return _array(items, "x", where), {}
+    pairs = [item for item in items if isinstance(item, tuple | list) and len(item) == 2]
+    if len(pairs) < len(items):
+        raise _unusable("its samples are not pairs (x, labels)", where)
+    labels = [_mapping(pair[1], where) for pair in pairs]
+    tasks = labels[0].keys()
+    for index, held in enumerate(labels):
+        if held.keys() != tasks:
+            raise _unusable(f"sample {index} has labels for {sorted(held)}, sample 0 for {sorted(tasks)}", where)
+    return _array([pair[0] for pair in pairs], "x", where), {
+        str(task): _array([held[task] for held in labels], f"labels of '{task}'", where) for task in tasks
+    }
 
 
-def _array(value: Any) -> NDArray[np.generic]:
-    if hasattr(value, "detach"):
-        value = value.detach().cpu().numpy()
-    return np.asarray(value)
+def _mapping(labels: Any, where: str) -> Mapping[Any, Any]:
+    if not isinstance(labels, Mapping):
+        raise UserCodeError(
+            f"labels are a {type(labels).__name__}, not a mapping from task to array",
+            where=where,
+            cure="return (x, {task: labels, ...}), or a Dataset of such pairs",
+        )
+    return labels
+
+
+def _unusable(what: str, where: str) -> UserCodeError:
+    cure = "return (x, {task: labels}), x alone, or a torch Dataset of such pairs; a DataLoader has one as .dataset"
+    return UserCodeError(f"the data cannot be used: {what}", where=where, cure=cure)
+
+
+def _array(value: Any, name: str, where: str) -> NDArray[np.generic]:
+    if isinstance(value, list):
+        value = [_numpy(item) for item in value]
+    try:
+        return np.asarray(_numpy(value))
+    except ValueError:
+        raise _unusable(f"the parts of {name} differ in shape", where) from None
+
+
+def _numpy(value: Any) -> Any:
+    return value.detach().cpu().numpy() if hasattr(value, "detach") else value
 
 
 def _input_problems(x: NDArray[np.generic], dtype: str | None, shape: Shape | None) -> list[str]:
@@ -99,7 +128,10 @@ def _input_problems(x: NDArray[np.generic], dtype: str | None, shape: Shape | No
     if shape is not None and x.shape[1:] != tuple(shape):
         problems.append(f"x holds samples of shape {x.shape[1:]}, the input is {tuple(shape)}")
     if dtype is not None and x.dtype != DTYPES[dtype]:
-        problems.append(f"x is {x.dtype}, the input is {dtype} (model.yaml: input: {{dtype: ...}})")
+        hint = f"return x.astype(numpy.{dtype})"
+        if x.dtype.name in DTYPES:
+            hint += f", or write `dtype: {x.dtype}` under `input:` in model.yaml"
+        problems.append(f"x is {x.dtype}, the input is {dtype} ({hint})")
     if np.issubdtype(x.dtype, np.floating) and not np.isfinite(x).all():
         problems.append("x holds NaN or infinity")
     return problems

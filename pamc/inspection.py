@@ -2,71 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
-
 from pamc.bundle import Bundle
 from pamc.errors import ConfigError
-from pamc.graph import costs, name_of, render_multitask
-from pamc.lower import describe, load_target, lower
+from pamc.lower import load_target, lower
+from pamc.registry import did_you_mean
 from pamc.task_sets import UnknownTaskError, parse_task_set
+from pamc.views import View, network_view, plan_view
 
-__all__ = ["Inspection", "inspect_bundle", "inspect_plan"]
-
-
-@dataclass(frozen=True, slots=True)
-class Inspection:
-    """A view of a bundle, as text and as plain data."""
-
-    text: str
-    data: dict[str, Any]
+__all__ = ["inspect_bundle", "inspect_plan"]
 
 
-def inspect_bundle(bundle: Bundle) -> Inspection:
-    """The graph, the owners of its units, and the cost of every task set."""
+def inspect_bundle(bundle: Bundle) -> View:
+    """The graph, the owners of its units, and the cost of every task set that the build reported."""
     net, manifest = bundle.net, bundle.manifest
-    table = {name_of(request, net.tasks): cost for request, cost in costs(net).items()}
-    width = max(map(len, table))
-    lines = [
+    notes = {text: "yes" if entry.emitted else "on demand" for text, entry in manifest.task_sets.items()}
+    requests = [net.task_set(text.split("+")) for text in manifest.task_sets]
+    view = network_view(net, requests, {"": "emitted", **notes})
+    head = (
         f"bundle {manifest.name} for {manifest.target}, made by merge {manifest.merge.method} "
-        f"and prune {manifest.prune.method}",
-        "",
-        render_multitask(net),
-        f"{'task set':<{width}}  {'MACs':>14}  {'params':>12}  emitted",
-    ]
-    for text, cost in table.items():
-        entry = manifest.task_sets.get(text)
-        emitted = "yes" if entry is not None and entry.emitted else "on demand"
-        lines.append(f"{text:<{width}}  {cost.macs:>14,}  {cost.params:>12,}  {emitted}")
-    return Inspection(
-        "\n".join(lines),
-        {
-            "name": manifest.name,
-            "target": manifest.target,
-            "tasks": list(net.tasks),
-            "owners": {space: dict(counts) for space, counts in manifest.owners.items()},
-            "task_sets": {text: asdict(cost) for text, cost in table.items()},
-        },
+        f"and prune {manifest.prune.method}\n\n"
     )
+    return View(head + view.text, {"name": manifest.name, "target": manifest.target, **view.data})
 
 
-def inspect_plan(bundle: Bundle, task_set: str) -> Inspection:
+def inspect_plan(bundle: Bundle, task_set: str) -> View:
     """The plan of one task set, layer by layer. Raises ConfigError for a task that does not exist."""
     net = bundle.net
+    known = f"the bundle has: {', '.join(net.tasks)}"
     try:
         text = parse_task_set(task_set, net.tasks)
-    except (UnknownTaskError, ValueError) as error:
-        raise ConfigError(str(error), cure=f"the bundle has: {', '.join(net.tasks)}") from None
+    except UnknownTaskError as error:
+        raise ConfigError(f"{error}{did_you_mean(error.name, net.tasks)}", cure=known) from None
+    except ValueError as error:
+        raise ConfigError(str(error), cure=known) from None
     request = net.task_set(text.split("+"))
-    plan = lower(net, [request], load_target(bundle.manifest.target))[request]
-    layers = [
-        {
-            "name": node.name,
-            "op": node.op.kind,
-            "owners": name_of(plan.owners[node.name], net.tasks),
-            "shape": list(plan.graph.shapes[node.name]),
-            "inputs": list(node.inputs),
-        }
-        for node in plan.graph.nodes
-    ]
-    return Inspection(describe(plan), {"task_set": text, "macs": plan.macs, "params": plan.params, "layers": layers})
+    return plan_view(lower(net, [request], load_target(bundle.manifest.target))[request], net.tasks)

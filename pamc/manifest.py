@@ -21,13 +21,13 @@ from pamc.bundle.manifest import (
     TaskEntry,
     TaskSetEntry,
 )
-from pamc.graph import MultitaskGraph, cost, name_of
-from pamc.graph.owners import groups
+from pamc.graph import MultitaskGraph, cost
 from pamc.lower import Plan
 from pamc.merge import METHODS as MERGE_METHODS
 from pamc.prune import METHODS as PRUNE_METHODS
 from pamc.scoring import Scorer
 from pamc.spec import InputSpec, MethodSpec, PruneSpec, Spec
+from pamc.views import owner_counts
 
 __all__ = ["Evidence", "compose_manifest"]
 
@@ -107,13 +107,6 @@ def _task_sets(spec: Spec, evidence: Evidence) -> dict[str, TaskSetEntry]:
     return entries
 
 
-def _owners(net: MultitaskGraph) -> dict[str, dict[str, int]]:
-    return {
-        space: {name_of(mask, net.tasks): len(units) for mask, units in groups(net.owners[space]).items()}
-        for space in net.prunable
-    }
-
-
 def _merge_method(given: MethodSpec) -> Method:
     return Method(given.method, asdict(MERGE_METHODS.parse_options(given.method, given.options)))
 
@@ -141,7 +134,7 @@ def compose_manifest(spec: Spec, evidence: Evidence) -> Manifest:
         prune=_prune_method(spec.prune),
         workload=dict(spec.workload),
         task_sets=_task_sets(spec, evidence),
-        owners=_owners(evidence.net),
+        owners=owner_counts(evidence.net),
         verification=evidence.checks,
         files=evidence.files,
         tools=_tools(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 from pamc.bundle.cache import StageCache
@@ -21,29 +21,29 @@ STRUCTURE, ARRAYS = "multitask.json", "multitask.safetensors"
 
 @dataclass
 class StageRunner:
-    """Runs stages that yield a network, and remembers how long each took (0 when it came from the cache)."""
+    """Runs stages that yield a network, and remembers how long each took (0 when it came from the cache).
+
+    ``force`` uses nothing from the cache, ``keep=False`` leaves nothing there.
+    """
 
     cache: StageCache
     progress: Progress
     force: bool = False
+    keep: bool = True
     seconds: dict[str, float] = field(default_factory=dict)
 
     def key(self, *parts: object) -> str:
         """The identity of a stage's result: pamc's own code and everything given."""
         return digest(code_version(), *parts)
 
-    def cached(self, stage: str, key: str) -> bool:
-        """Whether the stage would be served from the cache."""
-        return not self.force and self._get(stage, key) is not None
-
     def run(self, stage: str, key: str, make: Callable[[], MultitaskGraph], *, title: str = "") -> MultitaskGraph:
         """The network of a stage, from the cache or made and kept."""
         started = time.monotonic()
-        with self.cache.lock(stage, key, lambda: self.progress.note(f"{stage}: waiting for another build")):
+        with self._lock(stage, key):
             held = None if self.force else self._get(stage, key)
             if held is not None:
-                with self.progress.stage(title or stage, "cached"):
-                    self.seconds[title or stage] = 0.0
+                self.progress.note(f"{title or stage}: cached")
+                self.seconds[title or stage] = 0.0
                 return held
             with self.progress.stage(title or stage):
                 made = verify_multitask(make(), title or stage)
@@ -72,7 +72,14 @@ class StageRunner:
         except (KeyError, UnicodeDecodeError, OutputError):
             return None
 
+    def _lock(self, stage: str, key: str) -> AbstractContextManager[None]:
+        if not self.keep:
+            return nullcontext()
+        return self.cache.lock(stage, key, lambda: self.progress.note(f"{stage}: waiting for another build"))
+
     def _put(self, stage: str, key: str, net: MultitaskGraph) -> None:
+        if not self.keep:
+            return
         structure, arrays = dump(net)
         if not self.cache.put(stage, key, {STRUCTURE: structure.encode(), ARRAYS: arrays}):
             self.progress.note(f"the cache folder {self.cache.root} cannot be written; the next build starts anew")

@@ -14,7 +14,7 @@ from typing import Any
 from pamc.errors import PamcError, UserCodeError
 from pamc.registry import did_you_mean
 
-__all__ = ["call", "load_function"]
+__all__ = ["call", "load_function", "sources"]
 
 # Modules of the user's folders that an import brought in, and the folder of each.
 _helpers: dict[str, Path] = {}
@@ -61,6 +61,13 @@ def call(function: Callable[..., Any], *args: Any, what: str, **kwargs: Any) -> 
         raise
     except (Exception, SystemExit) as error:
         raise UserCodeError.raised(f"{what} raised", error, file=file, cure="correct the function") from error
+
+
+def sources(folder: Path) -> tuple[Path, ...]:
+    """The code that functions of ``folder`` are made of: the files in it, and what they imported from below it."""
+    folder = folder.resolve()
+    imported = (getattr(sys.modules[name], "__file__", None) for name, home in _helpers.items() if home == folder)
+    return tuple(sorted({*folder.glob("*.py"), *(Path(file) for file in imported if file)}))
 
 
 def _file_of(function: Callable[..., Any]) -> Path:

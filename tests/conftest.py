@@ -1,13 +1,15 @@
 """Fixtures and options of all tests."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
-# The tests run in parallel processes; more threads in each only contend for the same cores.
+# The tests run in parallel processes; more threads in each, and in those they start, only contend for the same cores.
 torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

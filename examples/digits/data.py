@@ -65,7 +65,7 @@ def validation() -> tuple[Images, Labels]:
 
 
 def evaluate() -> tuple[Images, Labels]:
-    """The 1200 images that the reported accuracies are measured on; pruning never sees them."""
+    """The 1200 images that the reported accuracies are measured on; a finished network must keep its budget on them."""
     return _part("eval")
 
 

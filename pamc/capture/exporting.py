@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+import io
 import logging
 import math
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 
 import numpy as np
@@ -124,12 +125,12 @@ def _outputs(name: str, result: object) -> list[Finding]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """torch.export logs its own advice to developers of torch; ours is in the findings."""
+    """torch.export logs and prints advice to developers of torch; ours is in the findings."""
     logger = logging.getLogger("torch")
     held = logger.level
     children = [logging.getLogger(key) for key in list(logging.root.manager.loggerDict) if key.startswith("torch.")]
     levels = [child.level for child in children]
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
         for item in (logger, *children):
             item.setLevel(logging.CRITICAL)

@@ -13,7 +13,7 @@ from torch import Tensor, fx
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 
-from pamc.capture.aten import CONVERTERS
+from pamc.capture import arithmetic, aten
 from pamc.capture.sites import site_of
 from pamc.capture.translation import (
     SYMBOL,
@@ -34,6 +34,8 @@ from pamc.graph import Origin
 from pamc.graph.ops import ChannelAffine, Input, Shape, ShapeError, Softmax
 
 __all__ = ["Translated", "translate"]
+
+CONVERTERS = {**aten.CONVERTERS, **arithmetic.CONVERTERS}
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ __all__ = [
     "Symbol",
     "Unsupported",
     "Value",
+    "registering",
 ]
 
 UNSAFE = re.compile(r"[^A-Za-z0-9_.\-]")
@@ -283,3 +284,16 @@ class Call:
 
 
 Converter: TypeAlias = Callable[[Call], Value]
+
+
+def registering(table: dict[str, Converter]) -> Callable[..., Callable[[Converter], Converter]]:
+    """A decorator that enters a function into ``table`` under the names of ATen operations."""
+
+    def names(*operations: str) -> Callable[[Converter], Converter]:
+        def add(function: Converter) -> Converter:
+            table.update({f"aten.{operation}": function for operation in operations})
+            return function
+
+        return add
+
+    return names

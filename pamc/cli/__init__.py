@@ -74,6 +74,8 @@ def invoke(args: Sequence[str] | None = None) -> int:
 
 def main() -> NoReturn:
     """The `pamc` script."""
+    # Threads that spin while they wait make training several times slower where another process wants the cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     code = invoke()
     try:
         sys.stdout.flush()

@@ -6,7 +6,7 @@ from shutil import get_terminal_size
 
 import click
 
-from pamc.cli.common import json_option, make_progress, output_options, spec_argument
+from pamc.cli.common import json_option, make_progress, output_options, print_json, spec_argument
 
 __all__ = ["command"]
 
@@ -59,11 +59,13 @@ def command(
     from pamc_bench.terminal import render_terminal
 
     result = build(spec, options, make_progress(), LocalReporter(max_seconds=0 if no_latency else 8, seed=spec.seed))
-    if result.manifest is None:
-        click.echo(result.text)
-    elif as_json:
+    if result.view is not None and as_json:
+        print_json(result.view.data)
+    elif result.view is not None:
+        click.echo(result.view.text)
+    elif result.manifest is not None and as_json:
         click.echo(to_json(result.manifest), nl=False)
-    else:
+    elif result.manifest is not None:
         width = get_terminal_size((100, 24)).columns
         click.echo(render_terminal(result.manifest, width=max(80, width), color=sys.stdout.isatty()))
         click.echo(f"{result.path}: the bundle; {result.path}/report.html: the report")

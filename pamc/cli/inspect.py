@@ -17,9 +17,12 @@ __all__ = ["command"]
 def command(bundle: Path, task_set: str | None, as_json: bool) -> None:
     """Show the layers, the owners of their units, and the cost of every task set in BUNDLE."""
     from pamc.bundle import open_bundle
+
+    # Before the import of torch: a wrong path is answered at once.
+    opened = open_bundle(bundle)
+
     from pamc.inspection import inspect_bundle, inspect_plan
 
-    opened = open_bundle(bundle)
     view = inspect_bundle(opened) if task_set is None else inspect_plan(opened, task_set)
     if as_json:
         print_json(view.data)

@@ -27,7 +27,14 @@ def command(bundle: Path, input_npy: Path, tasks: str, as_json: bool) -> None:
 
     from pamc import load
 
-    outputs = load(bundle).run(sample, tasks=names)
+    runtime = load(bundle)
+    # First, so that an error of what follows is one of the input.
+    runtime.session(names)
+    try:
+        outputs = runtime.run(sample, tasks=names)
+    except ConfigError as error:
+        cure = error.cure or "save an array of that shape with numpy.save"
+        raise ConfigError(error.what, where=str(input_npy), cure=cure) from None
     if as_json:
         print_json({name: value.tolist() for name, value in outputs.items()})
     else:
@@ -44,7 +51,10 @@ def _read_array(path: Path) -> "np.ndarray[Any, Any]":
         raise ConfigError("there is no such file", where=str(path)) from None
     except (OSError, ValueError, EOFError) as error:
         reason = str(error).split("\n", 1)[0]
-        raise ConfigError("is not a .npy file with numbers", where=str(path), why=reason) from None
+        # NumPy would advise to allow pickles.
+        why = None if "pickle" in reason else reason
+        cure = "save an array of numbers with numpy.save"
+        raise ConfigError("is not a .npy file with numbers", where=str(path), why=why, cure=cure) from None
     if not isinstance(array, np.ndarray):
         raise ConfigError("holds several arrays", where=str(path), cure="save one array with numpy.save") from None
     return array

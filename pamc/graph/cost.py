@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pamc.graph.ir import Graph, MultitaskGraph, Node
-from pamc.graph.owners import all_task_sets, runs
+from pamc.graph.ops import IN
+from pamc.graph.owners import DTYPE, Owners, all_task_sets, may_read
 
-__all__ = ["Cost", "cost", "costs", "expected_macs", "graph_macs", "graph_params", "links_per_unit"]
+__all__ = ["Cost", "cost", "costs", "expected_macs", "graph_macs", "graph_params"]
 
 BYTES_PER_PARAM = 4
 
@@ -32,43 +34,57 @@ class Cost:
         return self.params * BYTES_PER_PARAM
 
 
-def links_per_unit(net: MultitaskGraph, node: Node) -> np.ndarray | None:
-    """Channels that each unit of a conv or linear node reads; 1 for depthwise; None for nodes without weights."""
-    if "weight" not in node.op.param_axes:
-        return None
-    mask = net.mask(node)
-    if mask is None:
-        return np.ones(len(net.owners_out(node)), dtype=np.int64)
-    count: np.ndarray = mask.sum(axis=1).astype(np.int64)
-    return count
+def _reads(net: MultitaskGraph, node: Node, readers: Owners) -> NDArray[np.int64]:
+    """Channels that a unit of the node with each of these owners reads; 1 for depthwise convolutions."""
+    if IN not in node.op.param_axes["weight"]:
+        return np.ones(len(readers), dtype=np.int64)
+    masks, channels = np.unique(net.owners_along(node.inputs[0]), return_counts=True)
+    count: NDArray[np.int64] = may_read(readers, masks) @ channels
+    return count * ((readers & DTYPE(net.serves[node.name])) != 0)
+
+
+def _by_tasks(net: MultitaskGraph) -> Mapping[int, Cost]:
+    """The cost of all units that run for exactly the same tasks, by the mask of these tasks."""
+    macs: dict[int, int] = {}
+    params: dict[int, int] = {}
+    for node in net.graph.nodes:
+        if not node.op.param_axes:
+            continue
+        pairs = np.stack([net.owners_along(node.name), net.owners_out(node)])
+        (owners, tasks), units = np.unique(pairs, axis=1, return_counts=True)
+        links = _reads(net, node, owners) if "weight" in node.params else None
+        for at, mask in enumerate(map(int, tasks)):
+            count = int(units[at])
+            if links is None:
+                params[mask] = params.get(mask, 0) + count * len(node.params)
+                continue
+            read = count * int(links[at])
+            macs[mask] = macs.get(mask, 0) + read * node.op.macs_per_link(net.graph.shapes[node.name])
+            taps = int(np.prod(net.graph.array(node, "weight").shape[2:]))
+            params[mask] = params.get(mask, 0) + read * taps + (count if "bias" in node.params else 0)
+    return {mask: Cost(macs.get(mask, 0), count) for mask, count in params.items()}
+
+
+def _meeting(table: Mapping[int, Cost], request: int) -> Cost:
+    met = [cost for mask, cost in table.items() if mask & request]
+    return Cost(sum(cost.macs for cost in met), sum(cost.params for cost in met))
 
 
 def cost(net: MultitaskGraph, request: int) -> Cost:
     """Cost of the task set ``request`` (a mask)."""
-    macs = params = 0
-    for node in net.graph.nodes:
-        if not node.op.param_axes:
-            continue
-        running = runs(net.owners_out(node), request)
-        links = links_per_unit(net, node)
-        if links is None:
-            params += int(running.sum()) * len(node.params)
-            continue
-        read = int(links[running].sum())
-        macs += read * node.op.macs_per_link(net.graph.shapes[node.name])
-        taps = int(np.prod(net.graph.array(node, "weight").shape[2:]))
-        params += read * taps + (int(running.sum()) if "bias" in node.params else 0)
-    return Cost(macs, params)
+    return _meeting(_by_tasks(net), request)
 
 
 def costs(net: MultitaskGraph) -> Mapping[int, Cost]:
     """Cost of every task set."""
-    return {request: cost(net, request) for request in all_task_sets(len(net.tasks))}
+    table = _by_tasks(net)
+    return {request: _meeting(table, request) for request in all_task_sets(len(net.tasks))}
 
 
 def expected_macs(net: MultitaskGraph, workload: Mapping[int, float]) -> float:
     """sum_R P(R) macs(R)."""
-    return sum(chance * cost(net, request).macs for request, chance in workload.items() if chance)
+    table = _by_tasks(net)
+    return sum(chance * _meeting(table, request).macs for request, chance in workload.items() if chance)
 
 
 def graph_macs(graph: Graph) -> int:

@@ -6,6 +6,7 @@ that know of several tasks are shared; units that know of none are dropped.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -30,7 +31,8 @@ class PamOptions:
     ``robust`` standardises each unit and stops at ``rho`` times the label entropy, which works at any scale;
     ``paper`` takes raw activations, noise variance 0.1 and the absolute threshold ``alpha`` in nats. ``flat`` has
     one shared group (N+1 groups, as in the paper); ``lattice`` keeps all 2^N - 1. The first ``shared`` of the
-    layers (a fraction) is not regrouped and stays shared by all, as in the paper's networks.
+    layers (a fraction) is not regrouped and stays shared by all, as in the paper's networks. Every task owns at least
+    ``keep`` of the units that its own network has in a layer (a fraction, at least one unit).
     """
 
     estimator: Literal["robust", "paper"] = "robust"
@@ -40,10 +42,11 @@ class PamOptions:
     samples: int = 128
     groups: Literal["flat", "lattice"] = "flat"
     shared: float = 0.5
+    keep: float = 0.2
 
     def __post_init__(self) -> None:
-        if not 0 <= self.rho <= 1 or not 0 <= self.shared <= 1:
-            raise ValueError("rho and shared are fractions, between 0 and 1")
+        if not all(0 <= value <= 1 for value in (self.rho, self.shared)) or not 0 < self.keep <= 1:
+            raise ValueError("rho, shared and keep are fractions, between 0 and 1, and keep is not 0")
         if self.samples < 8:
             raise ValueError("samples must be at least 8")
         if self.variance is not None and self.variance <= 0:
@@ -70,17 +73,20 @@ def regroup(units: NDArray[np.float64], labels: list[Labels], options: PamOption
     return owners
 
 
-def _keep_everyone_alive(
-    owners: Owners, origin: Owners, units: NDArray[np.float64], labels: list[Labels], noise: float
+def _keep_alive(
+    owners: Owners, origin: Owners, units: NDArray[np.float64], labels: list[Labels], options: PamOptions
 ) -> Owners:
-    """A task that owns nothing in a layer gets back the unit of its own network that knows most about it."""
+    """A task that would own too little of a layer gets back the units of its own network that know most about it."""
     owners = owners.copy()
     for task, known in enumerate(labels):
         bit = DTYPE(1 << task)
         own_units = np.flatnonzero(origin & bit)
-        if len(own_units) and not (owners & bit).any():
-            best = own_units[information(units[:, own_units], known, noise).argmax()]
-            owners[best] |= bit
+        least = min(len(own_units), math.ceil(options.keep * len(own_units)))
+        missing = least - int(((owners & bit) != 0).sum())
+        if missing > 0:
+            lost = own_units[(owners[own_units] & bit) == 0]
+            order = np.argsort(-information(units[:, lost], known, options.noise), kind="stable")
+            owners[lost[order[:missing]]] |= bit
     return owners
 
 
@@ -135,6 +141,6 @@ def pam(net: MultitaskGraph, calibration: Calibration, options: PamOptions) -> M
             if options.groups == "flat":
                 several = (grouped & (grouped - DTYPE(1))) != 0
                 grouped = np.where(several, DTYPE(net.everyone), grouped).astype(DTYPE)
-            owners[space] = _keep_everyone_alive(grouped, net.owners[space], units, labels, options.noise)
+            owners[space] = _keep_alive(grouped, net.owners[space], units, labels, options)
             bar.advance(1, space)
     return tighten(net.with_owners(_feed(net, owners)))

@@ -2,15 +2,16 @@
 
 The price of a unit with owners m in space S is what the workload pays for it, all else fixed:
 
-    P(m) * (its reads)  +  sum over the groups o <= m that read it of  P(o) * (their reads of it)
+    P(m') * (its reads)  +  sum over the groups o <= m that read it of  P(o) * (their reads of it)
 
-with P(m) the chance that a request meets m. A move's saving is the difference of two prices.
+with P(m) the chance that a request meets m, and m' the owners on whose behalf it is read. A move's saving is the
+difference of two prices.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,14 +53,19 @@ def _price(net: MultitaskGraph, counts: _Counts, workload: Mapping[int, float], 
     if mask == 0:
         return 0.0
     graph, spaces = net.graph, net.spaces
+    # Owners for whom nobody reads the unit do not make it run.
+    acting = 0
+    for link in spaces.readers[space]:
+        for other in map(int, counts.masks[spaces.space_of(link.reader)]):
+            acting |= 0 if other & ~mask else other & net.serves[link.reader]
     price = 0.0
     for name in spaces.producers[space]:
         node = graph.by_name[name]
         reads = sum(seg.block * counts.readable(seg.space, mask) for seg in spaces.layouts[node.inputs[0]])
-        price += _chance(workload, mask & net.serves[name]) * node.op.macs_per_link(graph.shapes[name]) * reads
+        price += _chance(workload, acting & net.serves[name]) * node.op.macs_per_link(graph.shapes[name]) * reads
     for node in graph.nodes:
         if isinstance(node.op, DepthwiseConv) and any(seg.space == space for seg in spaces.layouts[node.name]):
-            price += _chance(workload, mask & net.serves[node.name]) * node.op.macs_per_link(graph.shapes[node.name])
+            price += _chance(workload, acting & net.serves[node.name]) * node.op.macs_per_link(graph.shapes[node.name])
     for link in spaces.readers[space]:
         per_link = link.block * graph.by_name[link.reader].op.macs_per_link(graph.shapes[link.reader])
         target = spaces.space_of(link.reader)
@@ -191,6 +197,6 @@ def prune_to(
             if state.clear(space, int(found.unit[position]), int(found.clear[position])):
                 estimate += float(found.saving[position])
             position += 1
-        net = net.with_owners(state.owners)
-        current = expected_macs(net, workload)
-    return net
+        # Costs do not look at weights, which are masked once, at the end.
+        current = expected_macs(replace(net, owners={**net.owners, **state.owners}), workload)
+    return net.with_owners(state.owners)

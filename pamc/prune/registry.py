@@ -30,7 +30,7 @@ class Settings:
     epochs: int | None = None
     batch_size: int = 128
     learning_rate: float = 1e-3
-    distill: float = 0.5
+    distill: float = 0.9
 
 
 class Checkpoints(Protocol):

@@ -2,7 +2,8 @@
 
 A gate g on a unit, where others read it, has dL/dg = sum over its outgoing weights of w dL/dw. Its importance is the
 mean over mini-batches of the square (their eq. 8). The gate of one task on a shared unit sums only the weights into
-units that serve this task: the importance of releasing it.
+units that serve this task: the importance of releasing it. Removing a unit releases all of its tasks, and their squares
+add up: the gradients of two tasks must not cancel, since each has a budget of its own.
 """
 
 from __future__ import annotations
@@ -45,18 +46,17 @@ class TaylorSaliency:
         self.net = net
         self.batches = 0
         self.sums = {
-            space: torch.zeros(len(net.tasks) + 1, net.spaces.sizes[space], dtype=torch.float64)
-            for space in net.prunable
+            space: torch.zeros(len(net.tasks), net.spaces.sizes[space], dtype=torch.float64) for space in net.prunable
         }
         self._rows = {
             link.reader: self._serving(link.reader) for links in net.spaces.readers.values() for link in links
         }
 
     def _serving(self, reader: str) -> Tensor:
-        """``(tasks + 1, out)``: whether a unit of the reader serves each task; the last row is all ones."""
+        """``(tasks, out)``: whether a unit of the reader serves each task."""
         owners = self.net.owners_along(reader)
         rows = [(owners >> np.uint32(task) & np.uint32(1)) for task in range(len(self.net.tasks))]
-        return torch.tensor(np.stack([*rows, np.ones_like(owners)]).astype(np.float32))
+        return torch.tensor(np.stack(rows).astype(np.float32))
 
     def __call__(self, module: MultitaskModule) -> None:
         """Add the squared gate gradients of one mini-batch."""
@@ -76,11 +76,15 @@ class TaylorSaliency:
         assert weight.grad is not None
         stake = weight * weight.grad
         stake = stake.flatten(2).sum(dim=2) if stake.dim() > 2 else stake
-        return (self._rows[name].to(stake.device) @ stake).to("cpu", torch.float64)
+        return (self._rows[name].to(stake) @ stake).to("cpu", torch.float64)
 
     def result(self) -> Saliency:
         """Root mean square over the mini-batches: ``{space: (tasks + 1, units)}``."""
-        return {space: (total / max(1, self.batches)).sqrt().numpy() for space, total in self.sums.items()}
+        found = {}
+        for space, total in self.sums.items():
+            squares = total / max(1, self.batches)
+            found[space] = torch.cat([squares, squares.sum(dim=0, keepdim=True)]).sqrt().numpy()
+        return found
 
 
 @METHODS.register("taylor", options=TaylorOptions)

@@ -36,7 +36,7 @@ class Recipe:
     steps: int
     batch_size: int = 128
     learning_rate: float = 1e-3
-    distill: float = 0.5
+    distill: float = 0.9
     seed: int = 0
     weights: Mapping[str, float] = field(default_factory=dict)
 

@@ -193,12 +193,34 @@ def test_bias_of_one_network_only() -> None:
     assert {"a.first", "b.first"} <= names(checked({"a": network("a", 0, True), "b": network("b", 1, False)}))
 
 
-def test_names_stay_unique() -> None:
-    def network(task: str, seed: int, name: str) -> Graph:
+def test_equal_layers_side_by_side_match_in_order() -> None:
+    def network(task: str, seed: int, twins: int) -> Graph:
         make = Maker(seed=seed)
-        return make.end(task, make.relu("b.last", make.conv(name, make.conv("first", "input", 4), 4, 1 + 2 * seed)))
+        branches = [make.conv(f"twin{index}", "input", 4) for index in range(twins)]
+        return make.end(task, make.conv("last", make.concat("concat", *branches), 4))
 
-    net = checked({"b": network("b", 0, "last"), "c": network("c", 1, "last")})
+    assert {"twin0", "twin1", "b.twin2"} <= names(checked({"a": network("a", 0, 2), "b": network("b", 1, 3)}))
+    assert {"twin0", "twin1", "concat", "last"} <= names(checked({"a": network("a", 0, 2), "b": network("b", 1, 2)}))
+
+
+def test_parameters_of_units_that_a_layer_does_not_compute_are_neutral() -> None:
+    def network(task: str, seed: int, norm: bool) -> Graph:
+        make = Maker(seed=seed)
+        value = make.conv("conv", "input", 4)
+        return make.end(task, make.conv("last", make.norm("norm", value) if norm else value, 4))
+
+    net = checked({"a": network("a", 0, True), "b": network("b", 1, False)})
+    for role, value in (("gamma", 1), ("beta", 0), ("mean", 0), ("var", 1)):
+        assert (net.graph.params[f"a.norm.{role}"][4:] == value).all()
+
+
+def test_names_stay_unique() -> None:
+    def network(task: str, seed: int) -> Graph:
+        make = Maker(seed=seed)
+        return make.end(task, make.conv("last", make.conv("b.last", "input", 4), 4, 1 + 2 * seed))
+
+    net = checked({"b": network("b", 0), "c": network("c", 1)})
+    assert [node.name for node in net.graph.nodes[1:3]] == ["b.last", "b.last_2"]
     assert len(names(net)) == len(net.graph.nodes)
 
 

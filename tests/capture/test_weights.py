@@ -87,6 +87,18 @@ def test_pickles_are_refused_by_content(tmp_path: Path, legacy: bool, suffix: st
     assert "pickle" in error.what and "save_file(torch.load(" in str(error.cure)
 
 
+@pytest.mark.parametrize("length", [0x280, 0x380, 0x480, 0x580])
+def test_header_length_that_looks_like_a_pickle(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "w.safetensors"
+    save_file(state(), path, metadata={"note": ""})
+    content = path.read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    assert size <= length
+    header, rest = content[8 : 8 + size], content[8 + size :]
+    path.write_bytes(struct.pack("<Q", length) + header.ljust(length) + rest)
+    load_weights(network(), path)
+
+
 @pytest.mark.parametrize("cut", [0, 4, 100, -1])
 def test_truncated(tmp_path: Path, cut: int) -> None:
     path = tmp_path / "w.safetensors"

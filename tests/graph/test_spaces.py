@@ -2,7 +2,8 @@
 
 import pytest
 
-from pamc.graph.ops import ShapeError
+from pamc.graph import Graph
+from pamc.graph.ops import Linear, ShapeError
 from pamc.graph.spaces import Link, Segment
 from tests.zoo.captured import captured
 from tests.zoo.handmade import Maker
@@ -65,16 +66,11 @@ def test_flattening_repeats_units_and_concatenation_lines_up_spaces() -> None:
     assert graph.spaces.readers["one"] == (Link("last", 5, 1),)
 
     make = Maker((2, 2, 3))
-    both = make.concat("concat", make.conv("one", "input", 4), make.conv("two", "input", 5))
-    flat = make.flatten("flatten", both)
-    pieces = [(seg.space, seg.block) for seg in make_graph_layout(make, flat)]
-    assert pieces == [("one", 6), ("two", 6)]
-
-
-def make_graph_layout(make: Maker, value: str) -> tuple[Segment, ...]:
-    from pamc.graph import Graph
-
-    return Graph(tuple(make.nodes), {"t": value}, make.params).spaces.layouts[value]
+    flat = make.flatten("flatten", make.concat("concat", make.conv("one", "input", 4), make.conv("two", "input", 5)))
+    head = make.add("fc", Linear(), flat, units=2)
+    spaces = Graph(tuple(make.nodes), {"t": head}, make.params).spaces
+    assert spaces.layouts["flatten"] == (Segment("one", 6), Segment("two", 6))
+    assert spaces.readers["two"] == (Link("fc", 4 * 6, 6),)
 
 
 def test_gate_ties_its_factor() -> None:
@@ -87,6 +83,6 @@ def test_gate_ties_its_factor() -> None:
 def test_sum_of_differently_split_values_is_refused() -> None:
     make = Maker()
     both = make.concat("concat", make.conv("one", "input", 2), make.conv("two", "input", 2))
-    make.join("add", both, make.conv("three", "input", 4))
+    value = make.join("add", both, make.conv("three", "input", 4))
     with pytest.raises(ShapeError, match="split differently"):
-        make_graph_layout(make, "add")
+        _ = Graph(tuple(make.nodes), {"t": value}, make.params).spaces

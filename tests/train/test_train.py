@@ -98,7 +98,7 @@ def test_loss_weights_scale_a_task() -> None:
 def test_a_loss_that_is_not_finite_is_reported() -> None:
     net = separate(tasks={"a": 3, "b": 2})
     data = samples(net)
-    broken = Samples(data.x * np.float32(1e30), data.labels, data.teacher)
+    broken = Samples(data.x * np.float32(1e38), data.labels, data.teacher)
     with pytest.raises(UserCodeError, match="not finite"):
         fit(net, broken, targets(net), Recipe(5, 32), QuietProgress())
 
