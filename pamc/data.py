@@ -39,7 +39,8 @@ def load_samples(
     known = {task.name: task for task in tasks}
     for name, array in labels.items():
         if name not in known:
-            problems.append(f"labels for '{name}', which is no task{did_you_mean(name, tuple(known))}")
+            hint = did_you_mean(name, tuple(known)) or f" (the tasks are: {', '.join(known)})"
+            problems.append(f"labels for '{name}', which is no task{hint}")
         else:
             problems += _label_problems(known[name], array, len(x), widths.get(name))
     if problems:
@@ -141,6 +142,8 @@ def _label_problems(task: TaskSpec, array: NDArray[np.generic], count: int, widt
     name = task.name
     if array.dtype == object or array.ndim == 0 or len(array) != count:
         return [f"labels of '{name}' have shape {array.shape}, should start with {count}"]
+    if not (np.issubdtype(array.dtype, np.number) or array.dtype == bool):
+        return [f"labels of '{name}' are {array.dtype}, should be numbers"]
     if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
         return [f"labels of '{name}' hold NaN or infinity"]
     if task.loss == "cross_entropy":

@@ -40,7 +40,8 @@ def _reads(net: MultitaskGraph, node: Node, readers: Owners) -> NDArray[np.int64
         return np.ones(len(readers), dtype=np.int64)
     masks, channels = np.unique(net.owners_along(node.inputs[0]), return_counts=True)
     count: NDArray[np.int64] = may_read(readers, masks) @ channels
-    return count * ((readers & DTYPE(net.serves[node.name])) != 0)
+    served: NDArray[np.bool_] = (readers & DTYPE(net.serves[node.name])) != 0
+    return np.where(served, count, 0)
 
 
 def _by_tasks(net: MultitaskGraph) -> Mapping[int, Cost]:

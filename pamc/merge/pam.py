@@ -90,22 +90,34 @@ def _keep_alive(
     return owners
 
 
-def _feed(net: MultitaskGraph, owners: Mapping[str, Owners]) -> Mapping[str, Owners]:
+def _flat(owners: Owners, everyone: int) -> Owners:
+    """Units of several tasks belong to all: N+1 groups."""
+    several = (owners & (owners - DTYPE(1))) != 0
+    return np.where(several, DTYPE(everyone), owners).astype(DTYPE)
+
+
+def _feed(net: MultitaskGraph, owners: Mapping[str, Owners], flat: bool) -> Mapping[str, Owners]:
     """Give every group something to read: where no unit before it has all of its owners, the nearest one gets them.
 
-    From the outputs towards the input, since a unit that gains owners needs more to read itself.
+    From the outputs towards the input, since a unit that gains owners needs more to read itself; again until nothing
+    changes, since the layers of a residual stage read each other.
     """
     fed = {space: vector.copy() for space, vector in {**net.owners, **owners}.items()}
-    for node in reversed(net.graph.nodes):
-        if "in" not in node.op.param_axes.get("weight", ()):
-            continue
-        inputs = [seg.space for seg in net.spaces.layouts[node.inputs[0]]]
-        for mask in map(int, np.unique(fed[net.spaces.space_of(node.name)])):
-            if not mask or any(((fed[space] & DTYPE(mask)) == DTYPE(mask)).any() for space in inputs):
-                continue
-            overlap = [np.bitwise_count(fed[space] & DTYPE(mask)) for space in inputs]
-            nearest = max(range(len(inputs)), key=lambda at: int(overlap[at].max(initial=0)))
-            fed[inputs[nearest]][overlap[nearest].argmax()] |= DTYPE(mask)
+    readers = [node for node in reversed(net.graph.nodes) if "in" in node.op.param_axes.get("weight", ())]
+    changed = True
+    while changed:
+        changed = False
+        for node in readers:
+            inputs = [seg.space for seg in net.spaces.layouts[node.inputs[0]]]
+            for mask in map(int, np.unique(fed[net.spaces.space_of(node.name)])):
+                if not mask or any(((fed[space] & DTYPE(mask)) == DTYPE(mask)).any() for space in inputs):
+                    continue
+                overlap = [np.bitwise_count(fed[space] & DTYPE(mask)) for space in inputs]
+                nearest = max(range(len(inputs)), key=lambda at: int(overlap[at].max(initial=0)))
+                vector = fed[inputs[nearest]]
+                vector[overlap[nearest].argmax()] |= DTYPE(mask)
+                fed[inputs[nearest]] = _flat(vector, net.everyone) if flat else vector
+                changed = True
     return fed
 
 
@@ -133,14 +145,12 @@ def pam(net: MultitaskGraph, calibration: Calibration, options: PamOptions) -> M
     seen = unit_activations(net, calibration.x[:count])
     untouched = list(seen)[: round(options.shared * len(seen))]
     owners = {space: np.full(net.spaces.sizes[space], net.everyone, DTYPE) for space in untouched}
+    flat = options.groups == "flat"
     with calibration.progress.track(len(seen) - len(untouched), "Regroup") as bar:
         for space, units in seen.items():
             if space in untouched:
                 continue
-            grouped = regroup(units, labels, options)
-            if options.groups == "flat":
-                several = (grouped & (grouped - DTYPE(1))) != 0
-                grouped = np.where(several, DTYPE(net.everyone), grouped).astype(DTYPE)
-            owners[space] = _keep_alive(grouped, net.owners[space], units, labels, options)
+            kept = _keep_alive(regroup(units, labels, options), net.owners[space], units, labels, options)
+            owners[space] = _flat(kept, net.everyone) if flat else kept
             bar.advance(1, space)
-    return tighten(net.with_owners(_feed(net, owners)))
+    return tighten(net.with_owners(_feed(net, owners, flat)))

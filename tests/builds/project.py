@@ -58,12 +58,12 @@ def trained(net: Net, seed: int = 0) -> bytes:
         module: nn.Module = getattr(nets, net.function)(CLASSES[net.task], net.width)
         optimizer = torch.optim.Adam(module.parameters(), lr=5e-3)
         for _ in range(6):
-            for chosen in torch.randperm(len(inputs)).split(50):
+            for chosen in torch.randperm(len(inputs)).reshape(-1, 50):
                 answers = module(inputs[chosen])
                 labelled = wanted[chosen]
                 loss = F.cross_entropy(answers, labelled) if labelled.dim() == 1 else F.mse_loss(answers, labelled)
                 optimizer.zero_grad()
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
     return save(module.state_dict())
 

@@ -330,7 +330,8 @@ RUNS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 def test_run(built: Project, args: tuple[str, ...], fragments: tuple[str, ...]) -> None:
     np.save(built.root / "flat.npy", np.zeros(64, np.float32))
     np.save(built.root / "words.npy", np.full((1, 8, 8), "a"))
-    command = (args[0], built.out, *args[1:]) if args[0] == "inspect" else ("run", built.out, *args)
+    verb, *rest = args if args[0] == "inspect" else ("run", *args)
+    command: tuple[str | Path, ...] = (verb, built.out, *rest)
     fails(built, 2, *fragments, args=command)
 
 

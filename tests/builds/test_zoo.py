@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,12 +12,20 @@ from safetensors.torch import save_file
 
 import pamc
 from pamc.build import BuildOptions, build
+from pamc.capture import capture
 from pamc.config import load_spec
+from pamc.graph import Graph
 from pamc.graph.interpret import evaluate
 from pamc.progress import QuietProgress
 from tests.zoo import NETWORKS, network
 
-FAMILIES = ("resnet18", "mobilenet_v2", "vgg16_bn", "squeezenet", "densenet")
+FAMILIES = [
+    pytest.param("mobilenet_v2", marks=pytest.mark.slow),
+    pytest.param("resnet18", marks=pytest.mark.slow),
+    "vgg16_bn",
+    "squeezenet",
+    "densenet",
+]
 BUDGET = 0.7
 NETS = "from tests.zoo import network\n"
 DATA = """\
@@ -60,25 +70,38 @@ def write_model(root: Path, name: str, count: int, method: str) -> Path:
     return root / f"{method}.yaml"
 
 
-@pytest.mark.parametrize("count", [2, 3])
+@pytest.fixture
+def captured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Capture takes nearly all of the time, and all builds of a test are of the same networks."""
+    held: dict[str, Graph] = {}
+    real = capture
+
+    def once(name: str, *args: Any, **options: Any) -> Graph:
+        if name not in held:
+            held[name] = real(name, *args, **options)
+        return held[name]
+
+    monkeypatch.setattr("pamc.build.capture", once)
+
+
+@pytest.mark.usefixtures("captured_once")
 @pytest.mark.parametrize("name", FAMILIES)
-def test_built_and_verified(name: str, count: int, tmp_path: Path) -> None:
-    write_project(tmp_path, name, count)
+def test_built_and_verified(name: str, tmp_path: Path) -> None:
     x = np.random.default_rng(9).normal(size=(2, *NETWORKS[name].shape)).astype(np.float32)
-    for method in ("concat", "pam"):
+    for count, method in product((2, 3), ("concat", "pam")):
+        write_project(tmp_path, name, count)
         spec = load_spec(write_model(tmp_path, name, count, method))
-        # Both methods find the captured networks in one cache.
-        options = BuildOptions(tmp_path / method, cache_dir=tmp_path / "cache")
-        manifest = build(spec, options, QuietProgress()).manifest
+        out = tmp_path / f"{method}-{count}"
+        manifest = build(spec, BuildOptions(out, cache_dir=tmp_path / "cache"), QuietProgress()).manifest
         assert manifest is not None
         assert {check.task_set for check in manifest.verification} == set(spec.task_sets)
         assert len(spec.task_sets) == 2**count - 1
         amounts = [entry.macs for entry in manifest.task_sets.values()]
         assert 0 < sum(amount.bundle for amount in amounts) <= 1.001 * BUDGET * sum(item.separate for item in amounts)
-        runtime = pamc.load(tmp_path / method)
+        runtime = pamc.load(out)
         wanted = {task: output.numpy() for task, output in evaluate(runtime.bundle.net.graph, x).items()}
         for text in spec.task_sets:
             for task, answers in runtime.run(x, tasks=text.split("+")).items():
                 assert answers.shape == (2, 3 + int(task[1:]))
                 scale = float(np.abs(wanted[task]).max())
-                assert float(np.abs(answers - wanted[task]).max()) <= 1e-4 * scale, (method, text, task)
+                assert float(np.abs(answers - wanted[task]).max()) <= 1e-4 * scale, (out.name, text, task)

@@ -4,21 +4,16 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from pamc.capture import align, capture
 from pamc.graph import MultitaskGraph, compact, uniform_workload
 from pamc.graph.owners import DTYPE
 from pamc.prune import Budget, Pruning, Settings
 from pamc.train import Samples, Target, predict
-from tests.zoo import NETWORKS, network
-
-CLASSES = {"a": 4, "b": 3, "c": 2}
+from tests.zoo.captured import aligned
 
 
-def separate(name: str = "lenet", tasks: Mapping[str, int] = CLASSES) -> MultitaskGraph:
-    shape = NETWORKS[name].shape
-    return align(
-        {task: capture(task, network(name, classes, seed), shape) for seed, (task, classes) in enumerate(tasks.items())}
-    )
+def separate(name: str = "lenet", count: int = 3) -> MultitaskGraph:
+    """The first ``count`` tasks of a zoo network, every unit owned by its own."""
+    return aligned(name, count)
 
 
 def shared(net: MultitaskGraph, seed: int = 0) -> MultitaskGraph:

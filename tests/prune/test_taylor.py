@@ -73,7 +73,7 @@ def test_a_cost_budget_is_met_and_the_result_is_compact() -> None:
 def test_the_same_seed_gives_the_same_bytes() -> None:
     from pamc.graph.serial import dump
 
-    net = separate(tasks={"a": 3, "b": 2})
+    net = separate(count=2)
     budget = Budget(250_000.0, {})
     first, second = (dump(prune(net, pruning(net, budget))) for _ in range(2))
     other = dump(prune(net, pruning(net, budget, seed=1)))

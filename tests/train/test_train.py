@@ -86,7 +86,7 @@ def test_a_seed_gives_the_same_weights_whatever_ran_before() -> None:
 
 
 def test_loss_weights_scale_a_task() -> None:
-    net = separate(tasks={"a": 3, "b": 2})
+    net = separate(count=2)
     data = samples(net)
     trained = fit(net, data, targets(net), Recipe(5, 32, weights={"b": 0.0}), QuietProgress())
     for node in net.graph.nodes:
@@ -96,7 +96,7 @@ def test_loss_weights_scale_a_task() -> None:
 
 
 def test_a_loss_that_is_not_finite_is_reported() -> None:
-    net = separate(tasks={"a": 3, "b": 2})
+    net = separate(count=2)
     data = samples(net)
     broken = Samples(data.x * np.float32(1e38), data.labels, data.teacher)
     with pytest.raises(UserCodeError, match="not finite"):

@@ -12,12 +12,13 @@ class ConvNet(nn.Module):
         self.conv1 = nn.Conv2d(1, width, 3, padding=1)
         self.conv2 = nn.Conv2d(width, 2 * width, 3, padding=1)
         self.hidden = nn.Linear(2 * width * 4, 3 * width)
-        self.head = nn.Linear(3 * width, classes)
+        self.head: nn.Module = nn.Linear(3 * width, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.max_pool2d(F.relu(self.conv1(x)), 2)
         x = F.max_pool2d(F.relu(self.conv2(x)), 2)
-        return self.head(F.relu(self.hidden(x.flatten(1))))
+        answers: Tensor = self.head(F.relu(self.hidden(x.flatten(1))))
+        return answers
 
 
 class Deep(ConvNet):
