@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
 from os.path import relpath
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -182,9 +182,9 @@ def _merge(
     spec: Spec, separate_key: str, separate: MultitaskGraph, data: _Data, stages: StageRunner
 ) -> tuple[str, MultitaskGraph]:
     options = MERGE_METHODS.parse_options(spec.merge.method, spec.merge.options)
-    key = stages.key("merge", separate_key, spec.merge.method, options, data.x_digest, spec.seed)
-    calibration = shuffled(data.train, spec.seed, CALIBRATION_SAMPLES)
     kinds = {task.name: KINDS[task.loss] for task in spec.tasks}
+    key = stages.key("merge", separate_key, spec.merge.method, options, kinds, data.x_digest, spec.seed)
+    calibration = shuffled(data.train, spec.seed, CALIBRATION_SAMPLES)
 
     def merge() -> MultitaskGraph:
         given = Calibration(calibration.x, kinds, calibration.labels, stages.progress, spec.seed)
@@ -209,6 +209,7 @@ def _prune(
     scorer: Scorer,
     stages: StageRunner,
     title: str,
+    alone: Callable[[str], MultitaskGraph] | None = None,
 ) -> MultitaskGraph:
     """Prune ``net``, whose tasks may be all or some of the spec's."""
     workload = _workload(spec, net.tasks)
@@ -216,6 +217,7 @@ def _prune(
     options = PRUNE_METHODS.parse_options(spec.prune.method, spec.prune.options)
     given = {name: value for name, value in asdict(spec.train).items() if value is not None}
     settings = Settings(**given)
+    targets = tuple(target for target in scorer.targets if target.task in net.tasks)
     key = stages.key(
         "prune",
         net_key,
@@ -226,15 +228,17 @@ def _prune(
         budget.macs,
         sorted(budget.max_drop.items()),
         settings,
+        targets,
         data.x_digest,
         spec.seed,
     )
     pruning = Pruning(
         train=data.train,
-        targets=tuple(target for target in scorer.targets if target.task in net.tasks),
+        targets=targets,
         workload=workload,
         budget=budget,
         drops=scorer.drops,
+        alone=alone,
         settings=settings,
         seed=spec.seed,
         progress=stages.progress,
@@ -288,12 +292,16 @@ def build(spec: Spec, options: BuildOptions, progress: Progress, reporter: Repor
     if options.stop_after == "merge":
         return BuildResult(None, None, stage_view("merge", merged, _requests(spec, merged)))
     scorer = Scorer(targets_of(spec.tasks), data.evaluation, data.validation)
-    pruned = _prune(spec, merge_key, merged, separate, data, scorer, stages, f"prune ({spec.prune.method})")
-    alone: dict[str, MultitaskGraph] = {}
-    if spec.baseline and spec.prune.method != "none":
-        for task in separate.tasks:
-            one = restrict(separate, [task])
-            alone[task] = _prune(spec, separate_key, one, one, data, scorer, stages, f"baseline: {task} pruned alone")
+
+    @cache
+    def prune_alone(task: str) -> MultitaskGraph:
+        one = restrict(separate, [task])
+        return _prune(spec, separate_key, one, one, data, scorer, stages, f"prune {task} alone")
+
+    wanted = separate.tasks if spec.baseline and spec.prune.method != "none" else ()
+    alone = {task: prune_alone(task) for task in wanted}
+    title = f"prune ({spec.prune.method})"
+    pruned = _prune(spec, merge_key, merged, separate, data, scorer, stages, title, prune_alone)
     if options.stop_after == "prune":
         return BuildResult(None, None, stage_view("prune", pruned, _requests(spec, pruned)))
     plans = {plan.task_set: plan for plan in lower(pruned, _requests(spec, pruned), target).values()}

@@ -97,7 +97,6 @@ def load_spec(path: Path) -> Spec:
         task_sets=task_sets,
         emit=tuple(settings.emit),
         quantize=settings.quantize,
-        simplify=settings.simplify,
         baseline=settings.baseline,
         seed=settings.seed,
     )

@@ -125,7 +125,6 @@ class SettingsModel(_Model):
     name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")]
     emit: Annotated[list[str], Field(min_length=1, description="export formats")] = ["onnx"]
     quantize: Literal["none"] = "none"
-    simplify: Annotated[bool, Field(description="run onnxsim over the exported graphs")] = False
     baseline: Annotated[bool, Field(description="also prune the networks separately, for the report")] = True
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
 

@@ -90,7 +90,7 @@ def _read(path: Path) -> str:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        raise ConfigError("there is no such file", where=str(path)) from None
+        raise ConfigError("there is no such file", where=str(path), cure="name your project's model.yaml") from None
     except IsADirectoryError:
         raise ConfigError("is a folder, not a file", where=str(path), cure="name the model.yaml in it") from None
     except OSError as error:

@@ -29,7 +29,8 @@ def load_samples(
 ) -> Samples:
     """Call a data function and check what it returns.
 
-    ``widths`` are the tasks' numbers of outputs, by which labels are judged; an unknown task there is not checked.
+    ``dtype`` and ``shape`` are those of the input, None where the data decide. ``widths`` are the tasks' numbers of
+    outputs, by which labels are judged; a task that is not there is not checked.
     Raises UserCodeError naming the function and everything wrong with its data.
     """
     where = str(ref)
@@ -126,6 +127,11 @@ def _input_problems(x: NDArray[np.generic], dtype: str | None, shape: Shape | No
     problems = []
     if x.dtype == object or x.ndim < 2 or not len(x):
         return [f"x has shape {x.shape} and type {x.dtype}, should be (n, *input shape) with n > 0"]
+    if shape is None and x.ndim not in (2, 4):
+        hint = ": x[:, None] adds the channel" if x.ndim == 3 else ""
+        problems.append(f"x has shape {x.shape}, should be (n, channels, height, width) or (n, features){hint}")
+    if dtype is None and x.dtype.name not in DTYPES:
+        problems.append(f"x is {x.dtype}, should be float32 or uint8 (return x.astype(numpy.float32))")
     if shape is not None and x.shape[1:] != tuple(shape):
         problems.append(f"x holds samples of shape {x.shape[1:]}, the input is {tuple(shape)}")
     if dtype is not None and x.dtype != DTYPES[dtype]:

@@ -42,6 +42,9 @@ class Exporter(Protocol):
         ``metadata`` goes into each network. The same plans give the same bytes.
         """
 
+    def files(self, task_set: str) -> tuple[str, ...]:
+        """Names of the files that a written task set needs: its own first, then those it shares with others."""
+
     def open(self, directory: Path, task_set: str, threads: int = 1) -> Session:
         """Open a task set that was written. Raises OutputError when its files are missing or damaged."""
 

@@ -21,6 +21,7 @@ from pamc.bundle.manifest import (
     TaskEntry,
     TaskSetEntry,
 )
+from pamc.export import find_exporter
 from pamc.graph import MultitaskGraph, cost
 from pamc.lower import Plan
 from pamc.merge import METHODS as MERGE_METHODS
@@ -85,24 +86,17 @@ def _task_sets(spec: Spec, evidence: Evidence) -> dict[str, TaskSetEntry]:
     scores = {task: Scores(before[task], alone.get(task), after[task]) for task in evidence.net.tasks}
     entries = {}
     for text, plan in evidence.plans.items():
-        emitted = text in spec.task_sets
-        files = [
-            name
-            for name in evidence.files
-            if emitted and any(name in (f"{format}/{text}.onnx", f"{format}/weights.bin") for format in spec.emit)
-        ]
-        own = {
-            format: sum(evidence.files[name].bytes for name in files if name.endswith(f"{text}.onnx")) + 4 * plan.params
-            for format in spec.emit
-            if emitted
-        }
+        files = {}
+        if text in spec.task_sets:
+            files = {name: [f"{name}/{file}" for file in find_exporter(name).files(text)] for name in spec.emit}
+        own = {name: evidence.files[listed[0]].bytes + 4 * plan.params for name, listed in files.items()}
         entries[text] = TaskSetEntry(
-            emitted=emitted,
+            emitted=text in spec.task_sets,
             macs=_amounts(evidence, plan, "macs"),
             params=_amounts(evidence, plan, "params"),
             bytes=own,
             scores={task: scores[task] for task in text.split("+")},
-            files=tuple(files),
+            files=tuple(file for listed in files.values() for file in listed),
         )
     return entries
 

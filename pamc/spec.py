@@ -126,7 +126,6 @@ class Spec:
     task_sets: tuple[str, ...]
     emit: tuple[str, ...]
     quantize: str
-    simplify: bool
     baseline: bool
     seed: int
 

@@ -31,6 +31,7 @@ class StageRunner:
     force: bool = False
     keep: bool = True
     seconds: dict[str, float] = field(default_factory=dict)
+    _told: bool = field(default=False, init=False)
 
     def key(self, *parts: object) -> str:
         """The identity of a stage's result: pamc's own code and everything given."""
@@ -81,7 +82,8 @@ class StageRunner:
         if not self.keep:
             return
         structure, arrays = dump(net)
-        if not self.cache.put(stage, key, {STRUCTURE: structure.encode(), ARRAYS: arrays}):
+        if not self.cache.put(stage, key, {STRUCTURE: structure.encode(), ARRAYS: arrays}) and not self._told:
+            self._told = True
             self.progress.note(f"the cache folder {self.cache.root} cannot be written; the next build starts anew")
 
 

@@ -60,7 +60,10 @@ def call(function: Callable[..., Any], *args: Any, what: str, **kwargs: Any) -> 
     except PamcError:
         raise
     except (Exception, SystemExit) as error:
-        raise UserCodeError.raised(f"{what} raised", error, file=file, cure="correct the function") from error
+        # No frame below this one: the call itself did not fit.
+        misfit = isinstance(error, TypeError) and error.__traceback__ is not None and not error.__traceback__.tb_next
+        cure = "correct the function, or the `args` that model.yaml gives it" if misfit else "correct the function"
+        raise UserCodeError.raised(f"{what} raised", error, file=file, cure=cure) from error
 
 
 def sources(folder: Path) -> tuple[Path, ...]:

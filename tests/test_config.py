@@ -74,7 +74,7 @@ def test_defaults_of_a_two_task_file(load: Load, tmp_path: Path) -> None:
     assert spec.prune == PruneSpec("taylor", Budget(max_drop=1.0), {})
     assert spec.task_sets == ("article", "tone", "article+tone")
     assert dict(spec.workload) == dict.fromkeys(spec.task_sets, pytest.approx(1 / 3))
-    assert (spec.emit, spec.quantize, spec.baseline, spec.simplify, spec.seed) == (("onnx",), "none", True, False, 0)
+    assert (spec.emit, spec.quantize, spec.baseline, spec.seed) == (("onnx",), "none", True, 0)
     assert spec.input is None
     assert spec.root == tmp_path
 
@@ -150,7 +150,7 @@ BAD = {
     "misspelt required key": (_with("data:", "dat:"), r"5:1: unknown key 'dat', did you mean 'data'\?"),
     "wrong type": (GOOD + "seed: [1]\n", r"6:7: seed must be a whole number, not \[1\]"),
     "yes is text": (GOOD + "baseline: yes\n", r"6:11: baseline must be true or false, not 'yes'"),
-    "number for a truth value": (GOOD + "simplify: 1\n", r"6:11: simplify must be true or false, not 1"),
+    "number for a truth value": (GOOD + "baseline: 1\n", r"6:11: baseline must be true or false, not 1"),
     "empty section": (GOOD + "merge:\n", r"6:\d+: merge must be a mapping, not nothing"),
     "negative": (_with("max_drop: 0.1", "max_drop: -1"), r"max_drop must be at least 0, not -1"),
     "not finite": (_with("max_drop: 0.1", "max_drop: .nan"), r"4:81: .nan is not a finite number"),

@@ -144,8 +144,8 @@ class Manifest:
 
     ``files`` and ``task_sets[...].files`` are relative to the bundle, with ``/``. ``owners`` counts units by channel
     space and task set. ``tools`` are versions by package, ``sources`` sha256 by path as the user wrote it.
-    Times (``stage_seconds``, ``created`` in ISO 8601, ``latency``) are here alone, so that every other file is
-    reproducible byte by byte.
+    Times (``stage_seconds``, ``created`` in ISO 8601, ``latency``) are here and in the reports alone, so that every
+    other file is reproducible byte by byte.
     """
 
     name: str

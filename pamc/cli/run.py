@@ -48,7 +48,7 @@ def _read_array(path: Path) -> "np.ndarray[Any, Any]":
     try:
         array = np.load(path, allow_pickle=False)
     except FileNotFoundError:
-        raise ConfigError("there is no such file", where=str(path)) from None
+        raise ConfigError("there is no such file", where=str(path), cure="save one with numpy.save") from None
     except (OSError, ValueError, EOFError) as error:
         reason = str(error).split("\n", 1)[0]
         # NumPy would advise to allow pickles.

@@ -6,6 +6,7 @@ from pamc.graph.owners import all_task_sets, name_of, uniform_workload
 from pamc.graph.passes import fold_batch_norm
 from pamc.graph.reshape import compact, restrict, take, tighten
 from pamc.graph.select import Selection, select
+from pamc.graph.stack import stack
 from pamc.graph.text import render, render_multitask, render_owners
 from pamc.graph.verify import verify, verify_multitask
 
@@ -28,6 +29,7 @@ __all__ = [
     "render_owners",
     "restrict",
     "select",
+    "stack",
     "take",
     "tighten",
     "uniform_workload",

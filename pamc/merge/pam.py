@@ -32,7 +32,7 @@ class PamOptions:
     ``paper`` takes raw activations, noise variance 0.1 and the absolute threshold ``alpha`` in nats. ``flat`` has
     one shared group (N+1 groups, as in the paper); ``lattice`` keeps all 2^N - 1. The first ``shared`` of the
     layers (a fraction) is not regrouped and stays shared by all, as in the paper's networks. Every task owns at least
-    ``keep`` of the units that its own network has in a layer (a fraction, at least one unit).
+    ``keep`` of the units that its own network has in a layer (a fraction, at least one unit). At most 1024 ``samples``.
     """
 
     estimator: Literal["robust", "paper"] = "robust"
@@ -47,8 +47,8 @@ class PamOptions:
     def __post_init__(self) -> None:
         if not all(0 <= value <= 1 for value in (self.rho, self.shared)) or not 0 < self.keep <= 1:
             raise ValueError("rho, shared and keep are fractions, between 0 and 1, and keep is not 0")
-        if self.samples < 8:
-            raise ValueError("samples must be at least 8")
+        if not 8 <= self.samples <= 1024:
+            raise ValueError("samples must be from 8 to 1024")
         if self.variance is not None and self.variance <= 0:
             raise ValueError("variance must be positive")
 
@@ -58,13 +58,17 @@ class PamOptions:
         return self.variance if self.variance is not None else (0.1 if self.estimator == "paper" else 3.0)
 
 
+def standardised(units: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Activations ``(n, units)`` with unit variance, so that one noise variance suits them all."""
+    scaled: NDArray[np.float64] = units / (units.std(axis=0) + 1e-6)
+    return scaled
+
+
 def regroup(units: NDArray[np.float64], labels: list[Labels], options: PamOptions) -> Owners:
-    """Owners of the units of one layer, from activations ``(n, units)`` and the labels of each task.
+    """Owners of the units of one layer, from activations ``(n, units)`` (standardised for ``robust``) and labels.
 
     Bit t is set when the unit is not among those irrelevant to task t; 0 means that it is dropped.
     """
-    if options.estimator == "robust":
-        units = units / (units.std(axis=0) + 1e-6)
     owners = np.zeros(units.shape[1], dtype=DTYPE)
     for task, known in enumerate(labels):
         threshold = options.rho * known.entropy if options.estimator == "robust" else options.alpha
@@ -143,6 +147,8 @@ def pam(net: MultitaskGraph, calibration: Calibration, options: PamOptions) -> M
     count = min(options.samples, len(calibration.x))
     labels = _labels(net, calibration, count)
     seen = unit_activations(net, calibration.x[:count])
+    if options.estimator == "robust":
+        seen = {space: standardised(units) for space, units in seen.items()}
     untouched = list(seen)[: round(options.shared * len(seen))]
     owners = {space: np.full(net.spaces.sizes[space], net.everyone, DTYPE) for space in untouched}
     flat = options.groups == "flat"

@@ -10,8 +10,9 @@ difference of two prices.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from pamc.graph import MultitaskGraph, expected_macs
 from pamc.graph.ops import DepthwiseConv
 from pamc.graph.owners import DTYPE, members
 
-__all__ = ["Saliency", "prices", "prune_to"]
+__all__ = ["Saliency", "prices", "prune_to", "unit_price"]
 
 Saliency = Mapping[str, NDArray[np.float64]]
 """``{space: (tasks + 1, units)}``: the loss at stake when a task releases a unit; last row: when it is removed."""
@@ -85,6 +86,12 @@ def prices(net: MultitaskGraph, workload: Mapping[int, float]) -> Mapping[tuple[
                 if (space, state) not in table:
                     table[space, state] = _price(net, counts, workload, space, state)
     return table
+
+
+def unit_price(net: MultitaskGraph, workload: Mapping[int, float]) -> Callable[[str, int], float]:
+    """The expected multiply-accumulates of one unit, as a function of its space and its owners."""
+    counts = _Counts.of(net)
+    return cache(lambda space, mask: _price(net, counts, workload, space, mask))
 
 
 @dataclass(frozen=True)

@@ -38,14 +38,16 @@ class Schedule:
     attempts: int = 3
 
 
+ROUNDING = 1e-9
 BALANCE = 0.5
 NEAR_MISS = 1.5
 WIDEST_BALANCE = 8.0
 
 
 def excess(pruning: Pruning, drops: Mapping[str, float]) -> float:
-    """By how much the worst task exceeds its budget; at most 0 when all are inside."""
-    return max((drops[task] - allowed for task, allowed in pruning.budget.max_drop.items()), default=0.0)
+    """By how much the worst task exceeds its budget; 0 when all are inside, but for rounding."""
+    over = max((drops[task] - allowed for task, allowed in pruning.budget.max_drop.items()), default=0.0)
+    return over if over > ROUNDING else 0.0
 
 
 def used_up(pruning: Pruning, drops: Mapping[str, float]) -> dict[str, float]:

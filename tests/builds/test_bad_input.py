@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save_file
 
+from pamc.config_checks import BUILT_IN, merge_methods, prune_methods
 from tests.builds.project import QUICK, Net, Project, Run, make_project, trained
 
 Change = Callable[[Project], object]
@@ -76,7 +77,7 @@ CONFIG: dict[str, tuple[Change, tuple[str, ...]]] = {
     ),
     "unknown task": (append("workload: {odd: 1.0}\n"), ("model.yaml:19:12: unknown task 'odd'", "digit, parity")),
     "not yaml": (append("merge: {method\n"), ("model.yaml:", "cure")),
-    "no file": (lambda project: (project.root / "model.yaml").unlink(), ("model.yaml: there is no such file",)),
+    "no file": (lambda project: (project.root / "model.yaml").unlink(), ("model.yaml: there is no such file", "cure")),
 }
 
 
@@ -92,6 +93,12 @@ def test_model_yaml(plain: Project, change: Change, fragments: tuple[str, ...]) 
     run = fails(plain, 2, *fragments)
     # The import of torch alone takes longer; processor time, since other tests run beside this one.
     assert run.cpu_seconds < 1.5
+
+
+def test_the_methods_accepted_by_name_alone_exist_and_need_no_options() -> None:
+    for section, registry in (("merge", merge_methods()), ("prune", prune_methods())):
+        for name in BUILT_IN[section]:
+            assert registry.check_options(name, {}) == []
 
 
 def test_everything_wrong_in_model_yaml_is_said_at_once(plain: Project) -> None:
@@ -161,6 +168,11 @@ def test_a_model_function_that_raises(project: Project) -> None:
     network(RAISING, "raising")(project)
     where = line_of(project, "nets.py", "no such size")
     fails(project, 2, where, "model function nets.py:raising raised", "LookupError: no such size", "cure")
+
+
+def test_arguments_that_do_not_fit_the_model_function(project: Project) -> None:
+    project.replace("model.yaml", "width: 8", "wide: 8")
+    fails(project, 2, "digit", "nets.py", "unexpected keyword argument 'wide'", "`args` that model.yaml gives it")
 
 
 def test_an_unsupported_operation_is_named_with_its_line(project: Project) -> None:
@@ -318,7 +330,7 @@ def test_run_a_damaged_bundle(built: Project, bundle: Path) -> None:
 
 RUNS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "unknown task": (("x.npy", "--tasks", "digi"), ("unknown task 'digi', did you mean 'digit'?", "digit, parity")),
-    "no input": (("y.npy", "--tasks", "digit"), ("y.npy: there is no such file",)),
+    "no input": (("y.npy", "--tasks", "digit"), ("y.npy: there is no such file", "cure")),
     "not an array": (("nets.py", "--tasks", "digit"), ("nets.py: is not a .npy file", "cure")),
     "shape": (("flat.npy", "--tasks", "digit"), ("flat.npy", "(64,)", "(n, 1, 8, 8)", "cure")),
     "type": (("words.npy", "--tasks", "digit"), ("words.npy", "float32", "cure")),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from io import StringIO
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from safetensors.torch import load as load_tensors
 import pamc
 from pamc.build import STAGES, BuildOptions, BuildResult, build
 from pamc.bundle import Bundle, Manifest, open_bundle
+from pamc.cli.progress import PlainProgress
 from pamc.config import load_spec
 from pamc.errors import GoalMissedError
 from pamc.graph import cost
@@ -199,6 +201,14 @@ def test_a_second_build_is_served_from_the_cache(command: tuple[Project, Run], k
         assert [line for line in run.err.splitlines() if line.startswith(name)] == [f"{name}: cached"]
     assert artefacts(again.path) == artefacts(kit.path)
     assert "the bundle" in run.out and all(text in run.out for text in ALL_SETS)
+
+
+def test_a_cache_that_cannot_be_written_is_mentioned_once(project: Callable[..., Project], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    said = StringIO()
+    bundle, _ = made(project().build(cache_dir=tmp_path / "file" / "cache", progress=PlainProgress(said)))
+    assert bundle.manifest.stage_seconds["prune (taylor)"] > 0
+    assert said.getvalue().count("cannot be written; the next build starts anew") == 1
 
 
 def test_a_bundle_is_built_over_an_older_one(project: Callable[..., Project]) -> None:

@@ -18,15 +18,15 @@ WIDTHS = {"age": 3, "size": 1, "marks": 2}
 HEAD = "import numpy as np, torch\nfrom torch.utils.data import DataLoader, Dataset\nx = np.zeros((4, 2), np.float32)\n"
 
 
-def load(folder: Path, code: str, dtype: str | None = "float32") -> Samples:
-    """What a data function with this body gives."""
+def load(folder: Path, code: str, *, known: bool = True) -> Samples:
+    """What a data function with this body gives; ``known`` when model.yaml describes the input."""
     file = folder / "data.py"
     file.write_text(f"{HEAD}def data():\n{textwrap.indent(code, '    ')}\n")
     tasks = [
         TaskSpec(name, FunctionRef(file, "net"), {}, file, "accuracy" if loss != "mse" else "mse", loss)
         for name, loss in TASKS.items()
     ]
-    return load_samples(FunctionRef(file, "data"), tasks, dtype, (2,), WIDTHS)
+    return load_samples(FunctionRef(file, "data"), tasks, "float32" if known else None, (2,) if known else None, WIDTHS)
 
 
 DATASET = """\
@@ -101,6 +101,31 @@ def test_refused(tmp_path: Path, code: str, message: str) -> None:
         load(tmp_path, code)
     assert message in str(caught.value)
     assert "data.py" in str(caught.value) and caught.value.cure
+
+
+@pytest.mark.parametrize("shape", ["(4, 2)", "(4, 3, 2, 2)"])
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+def test_data_may_decide_what_the_input_is(tmp_path: Path, shape: str, dtype: str) -> None:
+    samples = load(tmp_path, f"return np.zeros({shape}, np.{dtype})", known=False)
+    assert str(samples.x.shape) == shape and samples.x.dtype == dtype
+
+
+UNCLEAR = {
+    "no channel": ("np.zeros((4, 8, 8), np.float32)", "x has shape (4, 8, 8)", "x[:, None] adds the channel"),
+    "five axes": (
+        "np.zeros((4, 1, 1, 8, 8), np.float32)",
+        "x has shape (4, 1, 1, 8, 8)",
+        "(n, channels, height, width)",
+    ),
+    "doubles": ("np.zeros((4, 2))", "x is float64, should be float32 or uint8", "x.astype(numpy.float32)"),
+}
+
+
+@pytest.mark.parametrize("parts", UNCLEAR.values(), ids=UNCLEAR)
+def test_data_that_cannot_decide_what_the_input_is(tmp_path: Path, parts: tuple[str, str, str]) -> None:
+    with pytest.raises(UserCodeError) as caught:
+        load(tmp_path, f"return {parts[0]}", known=False)
+    assert parts[1] in str(caught.value) and parts[2] in str(caught.value)
 
 
 def test_everything_wrong_is_said_at_once(tmp_path: Path) -> None:

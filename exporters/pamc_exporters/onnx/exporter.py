@@ -79,6 +79,12 @@ class OnnxExporter:
             written.append(path)
         return tuple(written)
 
+    def files(self, task_set: str) -> tuple[str, ...]:
+        """The network of a task set, the weights that all share, and the index by which others are composed."""
+        from pamc_exporters.onnx.weights import INDEX, WEIGHTS
+
+        return file_name(task_set), WEIGHTS, INDEX
+
     def open(self, directory: Path, task_set: str, threads: int = 1) -> OnnxSession:
         """A session over a written network. Raises OutputError when its files are missing or damaged."""
         path = directory / file_name(task_set)

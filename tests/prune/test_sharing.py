@@ -1,0 +1,132 @@
+"""Stacking pruned networks and sharing their units: what is computed, what it costs, what is refused."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from pamc.errors import ConfigError
+from pamc.graph import MultitaskGraph, compact, cost, expected_macs, restrict, stack, uniform_workload, verify_multitask
+from pamc.graph.interpret import evaluate
+from pamc.graph.owners import all_task_sets
+from pamc.prune import METHODS, Budget
+from pamc.prune.moves import prune_to
+from pamc.prune.sharing import responses, share_to
+from tests.prune.nets import pruning, samples, separate
+
+WORKLOAD = uniform_workload(3)
+
+
+def alone(net: MultitaskGraph, fraction: float = 0.5) -> dict[str, MultitaskGraph]:
+    """Every network by itself, with random units removed."""
+    found = {}
+    for seed, task in enumerate(net.tasks):
+        one = restrict(net, [task])
+        rng = np.random.default_rng(seed)
+        stake = {space: rng.random((2, one.spaces.sizes[space])) for space in one.prunable}
+        found[task] = compact(prune_to(one, stake, {1: 1.0}, fraction * cost(one, 1).macs))
+    return found
+
+
+def stakes(net: MultitaskGraph) -> dict[str, np.ndarray]:
+    return {space: np.ones((len(net.tasks) + 1, net.spaces.sizes[space])) for space in net.prunable}
+
+
+@pytest.mark.parametrize("name", ["lenet", "small_resnet", "small_mobilenet", "densenet", "se_resnet"])
+def test_a_stack_computes_and_costs_what_its_networks_do(name: str) -> None:
+    net = separate(name)
+    parts = alone(net)
+    stacked = stack(net, parts)
+    x = np.random.default_rng(0).normal(size=(3, *net.graph.shapes["input"]))
+    found = evaluate(stacked.graph, x, dtype=torch.float64)
+    for bit, (task, part) in enumerate(parts.items()):
+        wanted = evaluate(part.graph, x, dtype=torch.float64)[task]
+        torch.testing.assert_close(found[task], wanted, rtol=1e-12, atol=1e-12)
+        assert cost(stacked, 1 << bit) == cost(part, 1)
+
+
+@pytest.mark.parametrize("name", ["lenet", "small_resnet", "small_mobilenet"])
+def test_sharing_raises_the_cost_of_no_task_set(name: str) -> None:
+    net = stack(separate(name), alone(separate(name)))
+    x = samples(net, 32).x
+    wanted = 0.8 * expected_macs(net, WORKLOAD)
+    shared = verify_multitask(share_to(net, x, stakes(net), WORKLOAD, wanted, similarity=0.0), "sharing")
+    small = verify_multitask(compact(shared), "compaction")
+    if name != "small_resnet":
+        assert expected_macs(small, WORKLOAD) < 0.95 * expected_macs(net, WORKLOAD)
+    for request in all_task_sets(3):
+        assert cost(small, request).macs <= cost(net, request).macs
+
+
+def test_equal_networks_become_one_without_a_change() -> None:
+    """Two copies of a network have equal units everywhere: sharing them all is free and exact."""
+    one = separate("lenet", 2)
+    twins = {
+        task: replace(
+            restrict(one, ["a"]),
+            tasks=(task,),
+            graph=replace(restrict(one, ["a"]).graph, outputs={task: restrict(one, ["a"]).graph.outputs["a"]}),
+        )
+        for task in ("a", "b")
+    }
+    from pamc.capture import align
+
+    net = align({task: twin.graph for task, twin in twins.items()})
+    x = samples(net, 32).x
+    before = evaluate(net.graph, x, dtype=torch.float64)
+    shared = net
+    for _ in range(8):
+        shared = compact(share_to(shared, x, stakes(shared), {3: 1.0}, 0.0, similarity=0.999))
+    after = evaluate(shared.graph, x, dtype=torch.float64)
+    for task in net.tasks:
+        torch.testing.assert_close(after[task], before[task], rtol=1e-4, atol=1e-4)
+    # Units that never fire on the samples cannot be paired.
+    assert cost(shared, 3).macs < 0.75 * cost(net, 3).macs
+
+
+def test_the_unit_that_stays_stands_in_for_the_other() -> None:
+    net = stack(separate(), alone(separate()))
+    seen = responses(net, samples(net, 32).x)[net.prunable[0]]
+    slope = seen.slope(0, 1)
+    best = np.linalg.lstsq(seen.centred[0][:, None], seen.centred[1], rcond=None)[0][0]
+    assert slope == pytest.approx(best)
+
+
+def test_units_that_are_not_alike_stay_apart() -> None:
+    net = stack(separate(), alone(separate()))
+    shared = share_to(net, samples(net, 32).x, stakes(net), WORKLOAD, 0.0, similarity=1.0)
+    assert all((shared.owners[space] == net.owners[space]).all() for space in net.prunable)
+
+
+def run(net: MultitaskGraph, budget: Budget, **options: object) -> MultitaskGraph:
+    entry = METHODS.get("share")
+    parts = alone(net)
+    given = replace(pruning(net, budget), alone=parts.__getitem__)
+    return entry.function(net, given, METHODS.parse_options("share", {"recover": 2, "epochs": 1, **options}))
+
+
+def test_share_never_costs_more_than_the_networks_pruned_alone() -> None:
+    net = separate()
+    budget = Budget(None, dict.fromkeys(net.tasks, 101.0))
+    shared = verify_multitask(run(net, budget, similarity=0.0), "share")
+    parts = alone(net)
+    for request in all_task_sets(3):
+        separately = sum(cost(parts[task], 1).macs for bit, task in enumerate(net.tasks) if request >> bit & 1)
+        assert cost(shared, request).macs <= separately
+    assert cost(shared, 7).macs < sum(cost(part, 1).macs for part in parts.values())
+
+
+def test_a_budget_that_no_sharing_keeps_leaves_the_networks_alone() -> None:
+    net = separate()
+    shared = run(net, Budget(None, dict.fromkeys(net.tasks, -1.0)))
+    assert cost(shared, 7).macs == sum(cost(part, 1).macs for part in alone(net).values())
+
+
+def test_share_says_what_it_needs() -> None:
+    net = separate()
+    with pytest.raises(ConfigError, match="accuracy budget"):
+        run(net, Budget(1e5, {}))
+    everyone = {space: np.full_like(net.owners[space], 7) for space in net.prunable}
+    with pytest.raises(ConfigError, match="share nothing"):
+        run(net.with_owners(everyone), Budget(None, dict.fromkeys(net.tasks, 90.0)))
