@@ -11,31 +11,22 @@ from dataclasses import asdict, dataclass
 from functools import cache, partial
 from os.path import relpath
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from pamc.bundle import (
-    GRAPH,
-    GRAPH_WEIGHTS,
-    VECTORS,
     BundleWriter,
-    Check,
     Manifest,
     StageCache,
-    digest,
     open_bundle,
 )
-from pamc.bundle.manifest import Latency
 from pamc.capture import CheckReport, align, capture, check_networks, load_weights
 from pamc.data import load_samples, shuffled
 from pamc.errors import ConfigError, UnsupportedModelError, UserCodeError, WeightsError
-from pamc.export import Exporter, Session, find_exporter
+from pamc.export import find_exporter
 from pamc.graph import Graph, MultitaskGraph, all_task_sets, expected_macs, restrict
-from pamc.graph.serial import dump
-from pamc.lower import Plan, load_target, lower
-from pamc.manifest import Evidence, compose_manifest
+from pamc.lower import load_target, lower
 from pamc.merge import METHODS as MERGE_METHODS
 from pamc.merge import Calibration
 from pamc.previews import exported_view, lowered_view, planned_view, stage_view
@@ -47,28 +38,15 @@ from pamc.spec import FunctionRef, InputSpec, Spec, TaskSpec
 from pamc.stages import StageRunner
 from pamc.train import Samples, predict
 from pamc.usercode import call, load_function, sources
-from pamc.verify import golden_vectors, select_samples, verify_exports
 from pamc.views import View
+from pamc.writing import Outcome, Reporter, write_bundle
 
-__all__ = ["STAGES", "BuildOptions", "BuildResult", "Reporter", "build", "check"]
+__all__ = ["STAGES", "BuildOptions", "BuildResult", "build", "check"]
 
 STAGES = ("capture", "align", "merge", "prune", "lower", "export")
 KINDS = {"cross_entropy": "class", "binary": "binary", "mse": "real"}
 CALIBRATION_SAMPLES = 1024
 MAX_TASKS_FOR_ALL_SETS = 6
-PROOF_SAMPLES = 64
-
-
-class Reporter(Protocol):
-    """Measures and describes a bundle; the compiler itself knows nothing of clocks and pages."""
-
-    def latency(
-        self, variants: Mapping[str, Mapping[str, Sequence[Session]]], x: np.ndarray, progress: Progress
-    ) -> Latency | None:
-        """Timings of one inference by task set and variant; the sessions of a variant run one after another."""
-
-    def pages(self, manifest: Manifest, plans: Mapping[str, Plan]) -> Mapping[str, str]:
-        """Pages to keep in the bundle, by file name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,107 +288,6 @@ def build(spec: Spec, options: BuildOptions, progress: Progress, reporter: Repor
     if options.stop_after == "export":
         emitted = {text: plans[text] for text in spec.task_sets}
         return BuildResult(None, None, exported_view(emitted, exporters))
-    result = _Result(given, separate, alone, pruned, plans, scorer)
-    return _write(spec, options, result, exporters, stages, reporter)
-
-
-@dataclass(frozen=True)
-class _Result:
-    """What a bundle is made of."""
-
-    given: InputSpec
-    separate: MultitaskGraph
-    alone: Mapping[str, MultitaskGraph]
-    pruned: MultitaskGraph
-    plans: Mapping[str, Plan]
-    scorer: Scorer
-
-
-def _write(
-    spec: Spec,
-    options: BuildOptions,
-    made: _Result,
-    exporters: Sequence[Exporter],
-    stages: StageRunner,
-    reporter: Reporter | None,
-) -> BuildResult:
-    """Export, verify and describe; the bundle appears only when all of it succeeded."""
-    progress = stages.progress
-    net, samples = made.pruned, made.scorer.evaluation
-    structure, arrays = dump(net)
-    metadata = {"pamc.name": spec.name, "pamc.target": options.target, "pamc.network": digest(structure, arrays)}
-    emitted = {text: made.plans[text] for text in spec.task_sets}
-    proof = select_samples(samples.x, spec.seed, PROOF_SAMPLES)
-    checks: list[Check] = []
-    with BundleWriter(options.out, make_parent=True) as writer:
-        writer.write_bytes("config.yaml", spec.path.read_bytes())
-        writer.write_text(GRAPH, structure)
-        writer.write_bytes(GRAPH_WEIGHTS, arrays)
-        writer.write_bytes(VECTORS, golden_vectors(net, samples.x, spec.seed).to_bytes())
-        for exporter in exporters:
-            folder = writer.root / exporter.name
-            folder.mkdir()
-            with stages.timed(f"export ({exporter.name})"):
-                exporter.write(emitted, folder, metadata)
-            with stages.timed(f"verify ({exporter.name})"):
-                checks += verify_exports(
-                    exporter, folder, made.plans, proof, predict(net, proof), emitted=frozenset(emitted)
-                )
-        latency = None
-        if reporter is not None:
-            with stages.timed("latency"):
-                latency = _latency(made, exporters[0], writer.root, emitted, options.target, reporter, progress)
-        manifest = compose_manifest(
-            spec,
-            Evidence(
-                target=options.target,
-                given=made.given,
-                separate=made.separate,
-                alone=made.alone,
-                net=net,
-                plans=made.plans,
-                scorer=made.scorer,
-                checks=tuple(checks),
-                files=writer.file_entries(),
-                stage_seconds=dict(stages.seconds),
-                latency=latency,
-            ),
-        )
-        if reporter is not None:
-            for name, page in reporter.pages(manifest, made.plans).items():
-                writer.write_text(name, page)
-        path = writer.commit(manifest)
+    made = Outcome(given, separate, alone, pruned, plans, scorer)
+    path = write_bundle(spec, options.out, options.target, made, exporters, stages, reporter)
     return BuildResult(path, open_bundle(path).manifest)
-
-
-def _latency(
-    made: _Result,
-    exporter: Exporter,
-    root: Path,
-    emitted: Mapping[str, Plan],
-    target: str,
-    reporter: Reporter,
-    progress: Progress,
-) -> Latency | None:
-    """Time the bundle against the separate networks, as they are and pruned alone, on this machine."""
-    with TemporaryDirectory(prefix="pamc-latency-") as folder:
-        rivals = {
-            "separate": {task: restrict(made.separate, [task]) for task in made.separate.tasks},
-            "pruned_separately": dict(made.alone),
-        }
-        sessions: dict[str, dict[str, Session]] = {}
-        for variant, nets in rivals.items():
-            for task, net in nets.items():
-                (plan,) = lower(net, [net.everyone], load_target(target)).values()
-                place = Path(folder) / variant / task
-                place.mkdir(parents=True)
-                exporter.write({task: plan}, place, {})
-                sessions.setdefault(variant, {})[task] = exporter.open(place, task)
-        variants = {
-            text: {
-                **{name: [held[task] for task in text.split("+")] for name, held in sessions.items()},
-                "bundle": [exporter.open(root / exporter.name, text)],
-            }
-            for text in emitted
-        }
-        return reporter.latency(variants, made.scorer.evaluation.x[:1], progress)

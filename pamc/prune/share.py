@@ -5,6 +5,7 @@ No task set costs more than the networks pruned one by one, by construction: sha
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,7 +27,7 @@ class ShareOptions(TaylorOptions):
     may use up, so that something is left to pay for sharing; the fraction of the expected cost that one step saves;
     the least correlation of two units that may become one, and the calibration samples it is measured on."""
 
-    alone: float = 0.5
+    alone: float = 1.0
     share_step: float = 0.06
     similarity: float = 0.3
     samples: int = 256
@@ -53,8 +54,16 @@ class _Prefixed:
         self.inner.put(f"{self.prefix}-{name}", net)
 
 
-def _alone(net: MultitaskGraph, task: str, pruning: Pruning, options: ShareOptions) -> MultitaskGraph:
-    """One network pruned by itself within a part of its budget."""
+def _alone(
+    net: MultitaskGraph,
+    task: str,
+    pruning: Pruning,
+    known: Callable[[str], MultitaskGraph],
+    options: ShareOptions,
+) -> MultitaskGraph:
+    """One network pruned by itself within a part of its budget; within all of it, it is known already."""
+    if options.alone == 1.0:
+        return known(task)
     allowed = {task: options.alone * pruning.budget.max_drop[task]}
     given = replace(
         pruning,
@@ -80,7 +89,7 @@ def share(net: MultitaskGraph, pruning: Pruning, options: ShareOptions) -> Multi
             "pruner 'share' merges by itself and starts from networks that share nothing",
             cure="merge: {method: separate}",
         )
-    start = stack(net, {task: _alone(net, task, pruning, options) for task in net.tasks})
+    start = stack(net, {task: _alone(net, task, pruning, pruning.alone, options) for task in net.tasks})
     order = np.random.default_rng(pruning.seed).permutation(len(pruning.train))[: options.samples]
     calibration = pruning.train.x[order]
 
