@@ -103,7 +103,7 @@ def project(tmp_path: Path) -> Callable[..., Project]:
 def test_the_result_is_on_stdout_and_the_progress_on_stderr(command: tuple[Project, Run], kit: Bundle) -> None:
     run = command[1]
     assert json.loads(run.out) == json.loads((kit.path / "manifest.json").read_text())
-    for stage in ("capture", "merge (pam)", "prune (taylor)", "baseline: big pruned alone", "verify (onnx)"):
+    for stage in ("capture", "merge (pam)", "prune (taylor)", "prune big alone", "verify (onnx)"):
         assert f"{stage}: done in" in run.err
     assert "Warning" not in run.err
 

@@ -98,7 +98,7 @@ def test_double_verbose_shows_the_traceback(tmp_path: Path) -> None:
     done = pamc("check", "none.yaml", "-vv", cwd=tmp_path)
     assert done.returncode == 2
     assert "Traceback" in done.stderr
-    assert done.stderr.endswith("none.yaml: there is no such file\n")
+    assert "\nnone.yaml: there is no such file\n" in done.stderr
 
 
 def test_run_refuses_what_is_not_an_array(tmp_path: Path) -> None:
