@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
 
@@ -108,6 +109,8 @@ class Project:
             text=True,
             cwd=self.root,
             env={**os.environ, "OMP_NUM_THREADS": "1", "PAMC_CACHE": str(self.cache), "COLUMNS": "120"},
+            # A shell that runs the tests in the background makes them, and all that they start, deaf to Ctrl-C.
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
 
     def pamc(self, *args: str | Path) -> Run:
