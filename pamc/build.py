@@ -171,11 +171,11 @@ def _merge(
     return key, stages.run("merge", key, merge, title=f"merge ({spec.merge.method})")
 
 
-def _budget(spec: Spec, tasks: Sequence[str], reference_macs: float) -> Budget:
+def _budget(spec: Spec, tasks: Sequence[str], reference_macs: float, fraction: float) -> Budget:
     budget = spec.prune.budget
     allowed = {task.name: budget.max_drop if task.max_drop is None else task.max_drop for task in spec.tasks}
     macs = None if budget.macs is None else budget.macs * reference_macs
-    return Budget(macs, {task: drop for task, drop in allowed.items() if drop is not None and task in tasks})
+    return Budget(macs, {task: fraction * drop for task, drop in allowed.items() if drop is not None and task in tasks})
 
 
 def _prune(
@@ -187,29 +187,32 @@ def _prune(
     scorer: Scorer,
     stages: StageRunner,
     title: str,
-    alone: Callable[[str], MultitaskGraph] | None = None,
+    *,
+    alone: Callable[[str, float], MultitaskGraph] | None = None,
+    fraction: float = 1.0,
 ) -> MultitaskGraph:
-    """Prune ``net``, whose tasks may be all or some of the spec's."""
+    """Prune ``net``, whose tasks may be all or some of the spec's, within a fraction of the accuracy budget."""
     workload = _workload(spec, net.tasks)
-    budget = _budget(spec, net.tasks, expected_macs(separate, workload))
+    budget = _budget(spec, net.tasks, expected_macs(separate, workload), fraction)
     options = PRUNE_METHODS.parse_options(spec.prune.method, spec.prune.options)
     given = {name: value for name, value in asdict(spec.train).items() if value is not None}
     settings = Settings(**given)
     targets = tuple(target for target in scorer.targets if target.task in net.tasks)
-    key = stages.key(
+    steps = stages.key(
         "prune",
         net_key,
         list(net.tasks),
         spec.prune.method,
         options,
         sorted(workload.items()),
-        budget.macs,
-        sorted(budget.max_drop.items()),
         settings,
         targets,
         data.x_digest,
         spec.seed,
     )
+    key = stages.key(steps, budget.macs, sorted(budget.max_drop.items()))
+    # The budget of a single task decides where its steps end, not what they are.
+    kept = stages.checkpoints("prune", key if len(net.tasks) > 1 else steps)
     pruning = Pruning(
         train=data.train,
         targets=targets,
@@ -220,7 +223,7 @@ def _prune(
         settings=settings,
         seed=spec.seed,
         progress=stages.progress,
-        checkpoints=stages.checkpoints("prune", key),
+        checkpoints=kept,
     )
     method = PRUNE_METHODS.get(spec.prune.method).function
     return stages.run("prune", key, lambda: method(net, pruning, options), title=title)
@@ -272,14 +275,15 @@ def build(spec: Spec, options: BuildOptions, progress: Progress, reporter: Repor
     scorer = Scorer(targets_of(spec.tasks), data.evaluation, data.validation)
 
     @cache
-    def prune_alone(task: str) -> MultitaskGraph:
+    def prune_alone(task: str, fraction: float) -> MultitaskGraph:
         one = restrict(separate, [task])
-        return _prune(spec, separate_key, one, one, data, scorer, stages, f"prune {task} alone")
+        title = f"prune {task} alone" if fraction == 1 else f"prune {task} alone, {fraction:.0%} of its budget"
+        return _prune(spec, separate_key, one, one, data, scorer, stages, title, fraction=fraction)
 
     wanted = separate.tasks if spec.baseline and spec.prune.method != "none" else ()
-    alone = {task: prune_alone(task) for task in wanted}
+    alone = {task: prune_alone(task, 1.0) for task in wanted}
     title = f"prune ({spec.prune.method})"
-    pruned = _prune(spec, merge_key, merged, separate, data, scorer, stages, title, prune_alone)
+    pruned = _prune(spec, merge_key, merged, separate, data, scorer, stages, title, alone=prune_alone)
     if options.stop_after == "prune":
         return BuildResult(None, None, stage_view("prune", pruned, _requests(spec, pruned)))
     plans = {plan.task_set: plan for plan in lower(pruned, _requests(spec, pruned), target).values()}

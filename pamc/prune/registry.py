@@ -58,8 +58,9 @@ class Pruning:
     """Everything a pruner works with.
 
     ``workload`` maps task-set masks to probabilities. ``drops(net)`` measures how much worse each task is than its
-    original network, on data that training does not see; the budget holds for these figures. ``alone(task)`` is the
-    task's own network pruned by the same method and settings.
+    original network, on data that training does not see; the budget holds for these figures.
+    ``alone(task, fraction)`` is the task's own network pruned by the same method and settings within a fraction of its
+    accuracy budget.
     """
 
     train: Samples
@@ -67,7 +68,7 @@ class Pruning:
     workload: Mapping[int, float]
     budget: Budget
     drops: Callable[[MultitaskGraph], Mapping[str, float]]
-    alone: Callable[[str], MultitaskGraph] | None = None
+    alone: Callable[[str, float], MultitaskGraph] | None = None
     settings: Settings = Settings()
     seed: int = 0
     progress: Progress = field(default_factory=QuietProgress)

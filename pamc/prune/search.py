@@ -6,9 +6,10 @@ the snapshots fine-tunes candidates until the smallest that keeps every task wit
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pamc.errors import GoalMissedError
 from pamc.graph import MultitaskGraph, compact, expected_macs, verify_multitask
@@ -57,10 +58,14 @@ def used_up(pruning: Pruning, drops: Mapping[str, float]) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A pruned network, not yet fine-tuned, and the loss weights of its tasks by then."""
+    """A pruned network, not yet fine-tuned, and the loss weights of its tasks by then.
+
+    ``path`` names the steps that led to it, so that a run with another budget finds the steps that both take.
+    """
 
     net: MultitaskGraph
     weights: Mapping[str, float]
+    path: str
 
 
 def balanced(pruning: Pruning, weights: Mapping[str, float], drops: Mapping[str, float]) -> dict[str, float]:
@@ -108,7 +113,7 @@ class _Search:
         epochs = self.pruning.settings.epochs
         steps = round((self.schedule.epochs if epochs is None else epochs) * self.pruning.steps_per_epoch())
         return self.stored(
-            f"tuned-{index}-{attempt}",
+            f"tuned-{snapshot.path}-{attempt}",
             lambda: fit(
                 snapshot.net,
                 self.pruning.train,
@@ -123,7 +128,7 @@ class _Search:
         """Snapshots from large to small, and the last whose drop without fine-tuning was inside the budget."""
         pruning, schedule = self.pruning, self.schedule
         weights: Mapping[str, float] = dict.fromkeys(net.tasks, 1.0)
-        snapshots, inside = [Snapshot(net, weights)], 0
+        snapshots, inside = [Snapshot(net, weights, "0")], 0
         start = expected_macs(net, pruning.workload)
         fraction, retries, count = schedule.step, schedule.retries, 0
         while True:
@@ -132,7 +137,8 @@ class _Search:
                 return snapshots, len(snapshots) - 1
             count += 1
             wanted = max(current * (1 - fraction), pruning.budget.macs or 0.0)
-            trained, pruned = self.advance(count, Snapshot(snapshots[-1].net, weights), wanted)
+            path = hashlib.sha256(f"{snapshots[-1].path} {count} {wanted:.9g}".encode()).hexdigest()[:16]
+            trained, pruned = self.advance(count, Snapshot(snapshots[-1].net, weights, path), wanted)
             drops = pruning.drops(trained)
             weights = balanced(pruning, weights, drops)
             share = max(used_up(pruning, drops).values(), default=0.0)
@@ -152,18 +158,19 @@ class _Search:
             pruning.progress.note(
                 f"step {count}: {smaller / 1e6:.4g} M expected MACs, {100 * smaller / start:.1f} % of the start"
             )
-            snapshots.append(Snapshot(pruned, weights))
+            snapshots.append(Snapshot(pruned, weights, path))
 
     def advance(self, count: int, snapshot: Snapshot, wanted: float) -> tuple[MultitaskGraph, MultitaskGraph]:
         """One step: the network trained, and the same pruned and compact."""
-        held = [self.pruning.checkpoints.get(f"{name}-{count}") for name in ("trained", "pruned")]
+        names = [f"{name}-{snapshot.path}" for name in ("trained", "pruned")]
+        held = [self.pruning.checkpoints.get(name) for name in names]
         if held[0] is not None and held[1] is not None:
             return held[0], held[1]
         recipe = self.recipe(self.schedule.recover, 10 + count, weights=snapshot.weights)
         trained, raw = self.step(snapshot.net, recipe, wanted)
         pruned = verify_multitask(compact(raw), f"pruning step {count}")
-        self.pruning.checkpoints.put(f"trained-{count}", trained)
-        self.pruning.checkpoints.put(f"pruned-{count}", pruned)
+        for name, net in zip(names, (trained, pruned), strict=True):
+            self.pruning.checkpoints.put(name, net)
         return trained, pruned
 
     def candidate(self, index: int, snapshot: Snapshot) -> tuple[MultitaskGraph, Mapping[str, float]]:
@@ -175,7 +182,7 @@ class _Search:
             share = max(used_up(self.pruning, drops).values(), default=0.0)
             if attempt == self.schedule.attempts or not 1 < share <= NEAR_MISS:
                 return net, drops
-            snapshot = Snapshot(net, balanced(self.pruning, snapshot.weights, drops))
+            snapshot = replace(snapshot, net=net, weights=balanced(self.pruning, snapshot.weights, drops))
             attempt += 1
 
     def smallest(self, snapshots: list[Snapshot], guess: int) -> MultitaskGraph:

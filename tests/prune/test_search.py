@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from pamc.errors import GoalMissedError
-from pamc.graph import MultitaskGraph, expected_macs
+from pamc.graph import MultitaskGraph, expected_macs, restrict
 from pamc.graph.owners import DTYPE
 from pamc.graph.serial import dump
 from pamc.prune import Budget, Pruning
+from pamc.prune.moves import prune_to
 from pamc.prune.search import Schedule, balanced, prune_iteratively
 from pamc.train import Recipe
 from tests.prune.nets import pruning, separate
@@ -132,3 +133,25 @@ def test_a_cost_budget_does_not_override_what_a_task_may_drop() -> None:
     given = replace(given, budget=Budget(0.9 * expected_macs(net, {7: 1.0}), {"b": 1.0}))
     with pytest.raises(GoalMissedError, match="more than max_drop allows"):
         prune_iteratively(net, given, QUICK, drop_units)
+
+
+def test_a_tighter_budget_takes_the_steps_that_a_looser_one_took() -> None:
+    net = restrict(separate(), ["a"])
+    memory = Memory()
+    threshold = 0.5 * expected_macs(net, {1: 1.0})
+
+    def drops(candidate: MultitaskGraph) -> Mapping[str, float]:
+        return {"a": 20 * max(0.0, 1 - expected_macs(candidate, {1: 1.0}) / threshold)}
+
+    def step(current: MultitaskGraph, recipe: Recipe, macs: float) -> tuple[MultitaskGraph, MultitaskGraph]:
+        stake = {space: np.arange(2.0 * len(net.owners[space])).reshape(2, -1) for space in net.prunable}
+        stake = {space: stake[space][:, : current.spaces.sizes[space]] for space in current.prunable}
+        return current, prune_to(current, stake, {1: 1.0}, macs)
+
+    given = replace(pruning(net, Budget(None, {"a": 8.0}), workload={1: 1.0}, drops=drops), checkpoints=memory)
+    loose = prune_iteratively(net, given, QUICK, step)
+    memory.puts.clear()
+    tight = prune_iteratively(net, replace(given, budget=Budget(None, {"a": 0.5})), QUICK, step)
+    assert expected_macs(tight, {1: 1.0}) > expected_macs(loose, {1: 1.0})
+    assert len([name for name in memory.held if name.startswith("trained")]) > 4
+    assert len([name for name in memory.puts if name.startswith("trained")]) <= 3

@@ -102,8 +102,10 @@ def test_units_that_are_not_alike_stay_apart() -> None:
 def run(net: MultitaskGraph, budget: Budget, **options: object) -> MultitaskGraph:
     entry = METHODS.get("share")
     parts = alone(net)
-    given = replace(pruning(net, budget), alone=parts.__getitem__)
-    return entry.function(net, given, METHODS.parse_options("share", {"recover": 2, "epochs": 1, **options}))
+    given = replace(pruning(net, budget), alone=lambda task, fraction: parts[task])
+    return entry.function(
+        net, given, METHODS.parse_options("share", {"recover": 2, "share_recover": 2, "epochs": 1, **options})
+    )
 
 
 def test_share_never_costs_more_than_the_networks_pruned_alone() -> None:
