@@ -13,7 +13,7 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 from pamc.errors import UserCodeError
-from pamc.graph import MultitaskGraph
+from pamc.graph import MultitaskGraph, cost
 from pamc.graph.interpret import evaluate
 from pamc.progress import Progress
 from pamc.train.metrics import Target, task_loss
@@ -23,6 +23,7 @@ from pamc.train.samples import Samples, batches
 __all__ = ["Recipe", "fit", "predict"]
 
 CLIP_NORM = 5.0
+MACS_FOR_THREADS = 5e8
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +50,19 @@ def _fabric() -> Fabric:
 
 
 @contextmanager
-def _deterministic(seed: int) -> Iterator[None]:
-    """The same seed gives the same weights, whatever ran before."""
+def _deterministic(seed: int, work: float) -> Iterator[None]:
+    """The same seed gives the same weights, whatever ran before. ``work`` is the MACs of one mini-batch."""
     state, algorithms = torch.get_rng_state(), torch.are_deterministic_algorithms_enabled()
+    threads = torch.get_num_threads()
     torch.manual_seed(seed)
     torch.use_deterministic_algorithms(True, warn_only=True)
+    if work < MACS_FOR_THREADS:
+        # Handing a small layer to several threads takes longer than computing it.
+        torch.set_num_threads(1)
     try:
         yield
     finally:
+        torch.set_num_threads(threads)
         torch.set_rng_state(state)
         torch.use_deterministic_algorithms(algorithms)
 
@@ -78,7 +84,7 @@ def fit(
     """
     if recipe.steps <= 0:
         return net
-    with _deterministic(recipe.seed):
+    with _deterministic(recipe.seed, cost(net, net.everyone).macs * recipe.batch_size):
         fabric = _fabric()
         inner = MultitaskModule(net)
         optimiser = torch.optim.Adam(inner.parameters(), lr=recipe.learning_rate)
