@@ -175,7 +175,8 @@ def _budget(spec: Spec, tasks: Sequence[str], reference_macs: float, fraction: f
     budget = spec.prune.budget
     allowed = {task.name: budget.max_drop if task.max_drop is None else task.max_drop for task in spec.tasks}
     macs = None if budget.macs is None else budget.macs * reference_macs
-    return Budget(macs, {task: fraction * drop for task, drop in allowed.items() if drop is not None and task in tasks})
+    within = {task: fraction * drop for task, drop in allowed.items() if drop is not None and task in tasks}
+    return Budget(macs, within, fraction)
 
 
 def _prune(

@@ -17,10 +17,14 @@ __all__ = ["METHODS", "Budget", "Checkpoints", "Method", "NoCheckpoints", "Pruni
 @dataclass(frozen=True, slots=True)
 class Budget:
     """When to stop: at ``macs`` expected multiply-accumulates, or, if None, at the smallest network that keeps
-    every task's drop within ``max_drop`` (in the metric's units, by task)."""
+    every task's drop within ``max_drop`` (in the metric's units, by task).
+
+    ``fraction`` says what part of the user's budget this is: the steps are those of the whole budget, so that a run
+    with a part of it finds them taken."""
 
     macs: float | None
     max_drop: Mapping[str, float]
+    fraction: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,7 +144,7 @@ class _Search:
             share = max(used_up(pruning, drops).values(), default=0.0)
             if share <= 1:
                 inside = len(snapshots) - 1
-            if share > 1 + schedule.slack and pruning.budget.macs is None:
+            if share * pruning.budget.fraction > 1 + schedule.slack and pruning.budget.macs is None:
                 # The last step cut something vital: take it back, cut less, and let the victim's loss weigh more.
                 if retries == 0 or len(snapshots) == 1:
                     return snapshots, inside
