@@ -26,7 +26,7 @@ PERCENT = 100
 class LocalReporter:
     """Times with one thread for at most ``max_seconds`` in all; not at all when that is 0."""
 
-    max_seconds: float = 8.0
+    max_seconds: float = 5.0
     seed: int = 0
 
     def latency(

@@ -58,7 +58,7 @@ def command(
     from pamc_bench.reporter import LocalReporter
     from pamc_bench.terminal import render_terminal
 
-    result = build(spec, options, make_progress(), LocalReporter(max_seconds=0 if no_latency else 8, seed=spec.seed))
+    result = build(spec, options, make_progress(), LocalReporter(max_seconds=0 if no_latency else 5, seed=spec.seed))
     if result.view is not None and as_json:
         print_json(result.view.data)
     elif result.view is not None:
