@@ -41,9 +41,8 @@ from pamc.usercode import call, load_function, sources
 from pamc.views import View
 from pamc.writing import Outcome, Reporter, write_bundle
 
-__all__ = ["STAGES", "BuildOptions", "BuildResult", "build", "check"]
+__all__ = ["BuildOptions", "BuildResult", "build", "check"]
 
-STAGES = ("capture", "align", "merge", "prune", "lower", "export")
 KINDS = {"cross_entropy": "class", "binary": "binary", "mse": "real"}
 CALIBRATION_SAMPLES = 1024
 MAX_TASKS_FOR_ALL_SETS = 6

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pamc.graph.ir import Graph, Node
+from pamc.graph.ir import Graph, MultitaskGraph, Node
 from pamc.graph.ops import (
     Activation,
     Add,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["evaluate", "run", "tensors"]
+__all__ = ["evaluate", "read_values", "run", "tensors"]
 
 Params = Callable[[Node, str], Tensor]
 MOMENTUM = 0.1
@@ -135,3 +135,19 @@ def evaluate(
             values = run(graph, part, lambda node, role: held[node.params[role]])
             pieces.append({name: values[value] for name, value in graph.outputs.items()})
     return {name: torch.cat([piece[name] for piece in pieces]) for name in graph.outputs}
+
+
+def read_values(net: MultitaskGraph, x: NDArray[np.generic]) -> dict[str, list[Tensor]]:
+    """What readers see of every prunable space for ``x``: ``(n, units, positions)`` at each place where it is read."""
+    held = tensors(net.graph)
+    with torch.no_grad():
+        values = run(net.graph, torch.as_tensor(x), lambda node, role: held[node.params[role]])
+    seen: dict[str, list[Tensor]] = {}
+    for space in net.prunable:
+        size = net.spaces.sizes[space]
+        links = net.spaces.readers[space]
+        places = dict.fromkeys((net.graph.by_name[link.reader].inputs[0], link.start, link.block) for link in links)
+        seen[space] = [
+            values[value][:, start : start + size * block].reshape(len(x), size, -1) for value, start, block in places
+        ]
+    return seen

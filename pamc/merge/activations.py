@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from pamc.graph import MultitaskGraph
-from pamc.graph.interpret import run, tensors
+from pamc.graph.interpret import read_values
 
 __all__ = ["unit_activations"]
 
@@ -19,14 +19,8 @@ def unit_activations(net: MultitaskGraph, x: NDArray[np.generic]) -> Mapping[str
 
     A space that is read at several places (a residual stream) gives the mean over these places.
     """
-    held = tensors(net.graph)
-    with torch.no_grad():
-        values = run(net.graph, torch.as_tensor(x), lambda node, role: held[node.params[role]])
-    seen: dict[str, dict[tuple[str, int], NDArray[np.float64]]] = {space: {} for space in net.prunable}
-    for space in net.prunable:
-        size = net.spaces.sizes[space]
-        for link in net.spaces.readers[space]:
-            value = net.graph.by_name[link.reader].inputs[0]
-            channels = values[value][:, link.start : link.start + size * link.block]
-            seen[space][value, link.start] = channels.reshape(len(x), size, -1).amax(dim=2).to(torch.float64).numpy()
-    return {space: np.mean(list(parts.values()), axis=0) for space, parts in seen.items() if parts}
+    return {
+        space: np.mean([part.amax(dim=2).to(torch.float64).numpy() for part in parts], axis=0)
+        for space, parts in read_values(net, x).items()
+        if parts
+    }

@@ -14,8 +14,8 @@ from pamc.graph import MultitaskGraph, compact, stack
 from pamc.prune.registry import METHODS, Pruning
 from pamc.prune.search import prune_iteratively
 from pamc.prune.sharing import share_to
-from pamc.prune.taylor import TaylorOptions, TaylorSaliency, taylor
-from pamc.train import Recipe, fit
+from pamc.prune.taylor import TaylorOptions, taylor, train_and_score
+from pamc.train import Recipe
 
 __all__ = ["ShareOptions", "share"]
 
@@ -60,14 +60,11 @@ def share(net: MultitaskGraph, pruning: Pruning, options: ShareOptions) -> Multi
     calibration = pruning.train.x[order]
 
     def step(current: MultitaskGraph, recipe: Recipe, macs: float) -> tuple[MultitaskGraph, MultitaskGraph]:
-        saliency = TaylorSaliency(current)
-        trained = fit(
-            current, pruning.train, pruning.targets, recipe, pruning.progress, label="sharing", on_gradient=saliency
-        )
+        trained, saliency = train_and_score(current, pruning, recipe, "sharing")
         merged = share_to(
             trained,
             calibration,
-            saliency.result(),
+            saliency,
             pruning.workload,
             macs,
             exponent=options.exponent,

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from pamc.graph import MultitaskGraph, expected_macs
-from pamc.graph.interpret import run, tensors
+from pamc.graph.interpret import read_values
 from pamc.graph.owners import DTYPE
 from pamc.prune.moves import Saliency, unit_price
 
@@ -46,19 +46,9 @@ class Responses:
 
 def responses(net: MultitaskGraph, x: NDArray[np.generic]) -> Mapping[str, Responses]:
     """Responses of every prunable space at the places where it is read."""
-    held = tensors(net.graph)
-    with torch.no_grad():
-        values = run(net.graph, torch.as_tensor(x), lambda node, role: held[node.params[role]])
     found = {}
-    for space in net.prunable:
-        size = net.spaces.sizes[space]
-        seen = []
-        for value, start in dict.fromkeys(
-            (net.graph.by_name[link.reader].inputs[0], link.start) for link in net.spaces.readers[space]
-        ):
-            block = next(link.block for link in net.spaces.readers[space] if link.start == start)
-            channels = values[value][:, start : start + size * block].reshape(len(x), size, -1)
-            seen.append(channels.transpose(0, 1).flatten(1).to(torch.float64).numpy())
+    for space, parts in read_values(net, x).items():
+        seen = [part.transpose(0, 1).flatten(1).to(torch.float64).numpy() for part in parts]
         table = np.concatenate(seen, axis=1)
         mean = table.mean(axis=1)
         found[space] = Responses(table - mean[:, None], mean)

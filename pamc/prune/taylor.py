@@ -20,7 +20,7 @@ from pamc.prune.registry import METHODS, Pruning
 from pamc.prune.search import Schedule, prune_iteratively
 from pamc.train import MultitaskModule, Recipe, fit
 
-__all__ = ["TaylorOptions", "TaylorSaliency", "taylor"]
+__all__ = ["TaylorOptions", "TaylorSaliency", "taylor", "train_and_score"]
 
 
 @dataclass(frozen=True)
@@ -87,18 +87,24 @@ class TaylorSaliency:
         return found
 
 
+def train_and_score(
+    net: MultitaskGraph, pruning: Pruning, recipe: Recipe, label: str
+) -> tuple[MultitaskGraph, Saliency]:
+    """The network trained by a recipe, and the importances seen on the way."""
+    saliency = TaylorSaliency(net)
+    trained = fit(net, pruning.train, pruning.targets, recipe, pruning.progress, label=label, on_gradient=saliency)
+    return trained, saliency.result()
+
+
 @METHODS.register("taylor", options=TaylorOptions)
 def taylor(net: MultitaskGraph, pruning: Pruning, options: TaylorOptions) -> MultitaskGraph:
     """Remove the units, and release the tasks, with the least first-order effect on the loss per cost saved."""
 
     def step(current: MultitaskGraph, recipe: Recipe, macs: float) -> tuple[MultitaskGraph, MultitaskGraph]:
-        saliency = TaylorSaliency(current)
-        trained = fit(
-            current, pruning.train, pruning.targets, recipe, pruning.progress, label="pruning", on_gradient=saliency
-        )
+        trained, saliency = train_and_score(current, pruning, recipe, "pruning")
         pruned = prune_to(
             trained,
-            saliency.result(),
+            saliency,
             pruning.workload,
             macs,
             releases=options.releases,

@@ -27,14 +27,6 @@ class Samples:
     def __len__(self) -> int:
         return len(self.x)
 
-    def first(self, count: int) -> Samples:
-        """The first ``count`` samples."""
-        return Samples(
-            self.x[:count],
-            {task: array[:count] for task, array in self.labels.items()},
-            {task: array[:count] for task, array in self.teacher.items()},
-        )
-
 
 @dataclass(frozen=True)
 class Batch:

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from safetensors.torch import load as load_tensors
 
 import pamc
-from pamc.build import STAGES, BuildOptions, BuildResult, build
+from pamc.build import BuildOptions, BuildResult, build
 from pamc.bundle import Bundle, Manifest, open_bundle
+from pamc.cli.build import STAGES
 from pamc.cli.progress import PlainProgress
 from pamc.config import load_spec
 from pamc.errors import GoalMissedError

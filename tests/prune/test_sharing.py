@@ -9,10 +9,12 @@ import torch
 from pamc.errors import ConfigError
 from pamc.graph import MultitaskGraph, compact, cost, expected_macs, restrict, stack, uniform_workload, verify_multitask
 from pamc.graph.interpret import evaluate
+from pamc.graph.ops import Flatten
 from pamc.graph.owners import all_task_sets
 from pamc.prune import METHODS, Budget
 from pamc.prune.moves import prune_to
 from pamc.prune.sharing import responses, share_to
+from tests.lower.nets import Sketch
 from tests.prune.nets import pruning, samples, separate
 
 WORKLOAD = uniform_workload(3)
@@ -132,3 +134,16 @@ def test_share_says_what_it_needs() -> None:
     everyone = {space: np.full_like(net.owners[space], 7) for space in net.prunable}
     with pytest.raises(ConfigError, match="share nothing"):
         run(net.with_owners(everyone), Budget(None, dict.fromkeys(net.tasks, 90.0)))
+
+
+def test_a_space_read_as_a_map_and_flattened_is_seen_whole_at_both_places() -> None:
+    sketch = Sketch((1, 6, 6))
+    features = sketch.conv("x", 3)
+    flat = sketch.plain("flat", Flatten(), features)
+    late = sketch.plain("late", Flatten(), sketch.conv(features, 2))
+    net = sketch.finish({"a": sketch.linear(flat, 2), "b": sketch.linear(late, 2)}, {features: [1, 2, 3]})
+    x = np.random.default_rng(0).normal(size=(5, 1, 6, 6)).astype(np.float32)
+    seen = responses(net, x)[features]
+    positions = int(np.prod(net.graph.shapes[features][1:]))
+    assert seen.centred.shape == (3, 2 * 5 * positions)
+    np.testing.assert_array_equal(seen.centred[:, : 5 * positions], seen.centred[:, 5 * positions :])
