@@ -1,4 +1,4 @@
-"""Exact costs of every task set: multiply-accumulates, parameters, bytes.
+"""Exact costs of every task set: multiply-accumulates, FLOPs, parameters, bytes.
 
 cost(R) = sum over the units that run of (units read x kernel x positions): design, section 1. Biases, norms,
 activations and poolings count nothing, as in the paper's convention.
@@ -6,7 +6,8 @@ activations and poolings count nothing, as in the paper's convention.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,15 +24,34 @@ BYTES_PER_PARAM = 4
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one inference of a task set takes. ``bytes`` are its parameters in float32."""
+    """What one inference of a task set takes: multiply-accumulates, and the values that layers with weights yield.
+
+    ``params`` counts parameters, ``bytes`` are those in float32.
+    """
 
     macs: int
     params: int
+    outputs: int
+
+    @property
+    def flops(self) -> int:
+        """Multiplications and additions as the PAM paper's published code counts them.
+
+        A value that is a sum of n products takes n multiplications and n - 1 additions: (2 k k C_in - 1) H W C_out for
+        a convolution, (2 n_in - 1) n_out for a linear layer.
+        """
+        return 2 * self.macs - self.outputs
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.macs + other.macs, self.params + other.params, self.outputs + other.outputs)
 
     @property
     def bytes(self) -> int:
         """Size of the parameters in float32."""
         return self.params * BYTES_PER_PARAM
+
+
+NOTHING = Cost(0, 0, 0)
 
 
 def _reads(net: MultitaskGraph, node: Node, readers: Owners) -> NDArray[np.int64]:
@@ -44,31 +64,34 @@ def _reads(net: MultitaskGraph, node: Node, readers: Owners) -> NDArray[np.int64
     return np.where(served, count, 0)
 
 
+def _costs_of(net: MultitaskGraph, node: Node) -> Iterator[tuple[int, Cost]]:
+    """The cost of a node's units that have the same owners and run for the same tasks, with the mask of these tasks."""
+    pairs = np.stack([net.owners_along(node.name), net.owners_out(node)])
+    (owners, tasks), units = np.unique(pairs, axis=1, return_counts=True)
+    if "weight" not in node.params:
+        for mask, count in zip(map(int, tasks), map(int, units), strict=True):
+            yield mask, Cost(0, count * len(node.params), 0)
+        return
+    shape = net.graph.shapes[node.name]
+    taps = math.prod(net.graph.array(node, "weight").shape[2:])
+    for mask, count, read in zip(map(int, tasks), map(int, units), map(int, _reads(net, node, owners)), strict=True):
+        links = count * read
+        params = links * taps + (count if "bias" in node.params else 0)
+        yield mask, Cost(links * node.op.macs_per_link(shape), params, count * math.prod(shape[1:]))
+
+
 def _by_tasks(net: MultitaskGraph) -> Mapping[int, Cost]:
     """The cost of all units that run for exactly the same tasks, by the mask of these tasks."""
-    macs: dict[int, int] = {}
-    params: dict[int, int] = {}
+    table: dict[int, Cost] = {}
     for node in net.graph.nodes:
-        if not node.op.param_axes:
-            continue
-        pairs = np.stack([net.owners_along(node.name), net.owners_out(node)])
-        (owners, tasks), units = np.unique(pairs, axis=1, return_counts=True)
-        links = _reads(net, node, owners) if "weight" in node.params else None
-        for at, mask in enumerate(map(int, tasks)):
-            count = int(units[at])
-            if links is None:
-                params[mask] = params.get(mask, 0) + count * len(node.params)
-                continue
-            read = count * int(links[at])
-            macs[mask] = macs.get(mask, 0) + read * node.op.macs_per_link(net.graph.shapes[node.name])
-            taps = int(np.prod(net.graph.array(node, "weight").shape[2:]))
-            params[mask] = params.get(mask, 0) + read * taps + (count if "bias" in node.params else 0)
-    return {mask: Cost(macs.get(mask, 0), count) for mask, count in params.items()}
+        if node.op.param_axes:
+            for mask, part in _costs_of(net, node):
+                table[mask] = table.get(mask, NOTHING) + part
+    return table
 
 
 def _meeting(table: Mapping[int, Cost], request: int) -> Cost:
-    met = [cost for mask, cost in table.items() if mask & request]
-    return Cost(sum(cost.macs for cost in met), sum(cost.params for cost in met))
+    return sum((cost for mask, cost in table.items() if mask & request), NOTHING)
 
 
 def cost(net: MultitaskGraph, request: int) -> Cost:

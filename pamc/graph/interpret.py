@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pamc.graph.ir import Graph, MultitaskGraph, Node
 from pamc.graph.ops import (
+    IN,
     Activation,
     Add,
     AvgPool,
@@ -33,9 +34,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["evaluate", "read_values", "run", "tensors"]
+__all__ = ["Reading", "evaluate", "read_values", "run", "tensors"]
 
 Params = Callable[[Node, str], Tensor]
+Reading = Callable[[str, Tensor], Tensor]
+"""``(name of a value, value) -> the value as its readers see it``."""
+
 MOMENTUM = 0.1
 
 _ACTIVATIONS: Mapping[str, Callable[[Tensor, float], Tensor]] = {
@@ -99,20 +103,30 @@ def _step(node: Node, params: Params, xs: list[Tensor], training: bool) -> Tenso
     raise TypeError(f"cannot run {op!r}")
 
 
-def run(graph: Graph, x: Tensor, params: Params, *, training: bool = False) -> dict[str, Tensor]:
+def run(
+    graph: Graph, x: Tensor, params: Params, *, training: bool = False, reading: Reading | None = None
+) -> dict[str, Tensor]:
     """Every value of the graph for a batch ``x`` of shape ``(n, *input shape)``.
 
     A uint8 input is divided by 255. ``params(node, role)`` yields tensors; in training mode batch norms use the
-    batch's statistics and update ``mean`` and ``var`` in place.
+    batch's statistics and update ``mean`` and ``var`` in place. ``reading`` changes what weights that join two spaces
+    (Conv and Linear) read; it is called once for each value that one of them reads.
     """
     values: dict[str, Tensor] = {}
+    seen: dict[str, Tensor] = {}
     for node in graph.nodes:
         if isinstance(node.op, Input):
             raw = node.op.dtype == "uint8"
             dtype = next((params(other, role).dtype for other in graph.nodes for role in other.params), torch.float32)
             values[node.name] = x.to(dtype) / 255.0 if raw else x.to(dtype)
         else:
-            values[node.name] = _step(node, params, [values[name] for name in node.inputs], training)
+            inputs = values
+            if reading is not None and IN in node.op.param_axes.get("weight", ()):
+                (source,) = node.inputs
+                if source not in seen:
+                    seen[source] = reading(source, values[source])
+                inputs = seen
+            values[node.name] = _step(node, params, [inputs[name] for name in node.inputs], training)
     return values
 
 
