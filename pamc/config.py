@@ -20,7 +20,7 @@ from pamc.config_schema import (
 from pamc.config_yaml import read_yaml
 from pamc.errors import ConfigError
 from pamc.export import exporters
-from pamc.registry import did_you_mean
+from pamc.registry import did_you_mean, method_names
 from pamc.spec import (
     Budget,
     DataSpec,
@@ -56,6 +56,7 @@ MAX_TASKS_FOR_ALL = 8
 # The first is the default.
 LOSSES = {"accuracy": ("cross_entropy", "binary"), "mae": ("mse",), "mse": ("mse",)}
 BUDGETS = BudgetModel.model_fields.keys()
+COSTS = BUDGETS - {"max_drop"}
 ALL_LOSSES = ("cross_entropy", "binary", "mse")
 
 
@@ -227,15 +228,30 @@ def _prune(check: Checker, raw: dict[str, Any]) -> PruneSpec:
     if not isinstance(entry, dict):
         return PruneSpec()
     check.method(prune_methods, "prune", entry, PruneSpec().method)
-    if entry.get("method") == "none" and isinstance(entry.get("budget"), dict) and "macs" in entry["budget"]:
+    method, budget = entry.get("method"), entry.get("budget")
+    costs = isinstance(budget, dict) and not COSTS.isdisjoint(budget)
+    if method == "none" and costs:
         check.add(("prune", "budget"), "a budget of MACs has no meaning with method none", key=True)
-    budget = entry.get("budget")
+    if method == "share":
+        _share(check, raw, costs)
     if isinstance(budget, dict) and budget.keys() <= BUDGETS and sum(v is not None for v in budget.values()) != 1:
-        what = "prune.budget must hold exactly one of max_drop and macs"
+        what = "prune.budget must hold exactly one of max_drop, macs and expected_macs"
         check.add(("prune", "budget"), what, cure="budget: {max_drop: 1.0} or budget: {macs: 0.4}")
     if model is None or model.budget is None:
         return PruneSpec() if model is None else PruneSpec(model.method, options=model.options)
-    return PruneSpec(model.method, Budget(model.budget.max_drop, model.budget.macs), model.options)
+    return PruneSpec(model.method, Budget(**model.budget.model_dump()), model.options)
+
+
+def _share(check: Checker, raw: dict[str, Any], costs: bool) -> None:
+    # The pruner refuses this too, but only after the networks were pruned alone.
+    if costs:
+        cure = "budget: {max_drop: 1.0}, or another pruner"
+        check.add(("prune", "budget"), "pruner 'share' works to an accuracy budget", key=True, cure=cure)
+    merge = raw.get("merge", {})
+    method = merge.get("method", MethodSpec().method) if isinstance(merge, dict) else None
+    if method != "separate" and method in method_names("merge"):
+        what = f"pruner 'share' merges by itself, and cannot start from merge method '{method}'"
+        check.add(("prune", "method"), what, cure="merge: {method: separate}")
 
 
 def _workload(check: Checker, value: object, tasks: tuple[str, ...]) -> dict[str, float]:

@@ -13,9 +13,9 @@ from pydantic import BaseModel, ValidationError
 from pamc.config_yaml import Document, KeyPath, Mark
 from pamc.errors import ConfigError, Problem
 from pamc.export import exporters
-from pamc.registry import Registry, did_you_mean
+from pamc.registry import Registry, did_you_mean, method_names
 
-__all__ = ["BUILT_IN", "Checker", "merge_methods", "prune_methods"]
+__all__ = ["Checker", "merge_methods", "prune_methods"]
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -35,8 +35,6 @@ _PLAIN_WORDS = (
     ("greater than or equal to", "at least"),
     ("less than or equal to", "at most"),
 )
-# Accepted by their names alone, since the import of the methods, and with them of torch, takes seconds.
-BUILT_IN = {"merge": ("separate", "concat", "pam"), "prune": ("none", "taylor")}
 _REFERENCE = re.compile(r"(?P<file>.+\.py):(?P<function>[A-Za-z_]\w*)")
 
 
@@ -148,7 +146,8 @@ class Checker:
         if not isinstance(entry, dict):
             return
         name, options = entry.get("method", default), entry.get("options", {})
-        if not isinstance(name, str) or (name in BUILT_IN[section] and not options):
+        # Accepted by its name alone: the import of the methods, and with them of torch, takes seconds.
+        if not isinstance(name, str) or (name in method_names(section) and not options):
             return
         registry = methods()
         try:

@@ -85,7 +85,7 @@ class MergeModel(_Model):
 
 
 class BudgetModel(_Model):
-    """When pruning stops; exactly one of the two."""
+    """When pruning stops; exactly one of them."""
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
 
@@ -95,7 +95,11 @@ class BudgetModel(_Model):
     ] = None
     macs: Annotated[
         float | None,
-        Field(gt=0, le=1, description="expected MACs as a fraction of the unpruned separate networks"),
+        Field(gt=0, le=1, description="MACs of all tasks at once, as a fraction of the unpruned separate networks"),
+    ] = None
+    expected_macs: Annotated[
+        float | None,
+        Field(gt=0, le=1, description="MACs expected under the workload, as a fraction of the same networks"),
     ] = None
 
 

@@ -4,11 +4,13 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from difflib import get_close_matches
+from importlib import import_module
+from importlib.resources import files
 from typing import Any, Generic, TypeVar
 
 from pamc.errors import ConfigError, InternalError, Problem
 
-__all__ = ["Entry", "NoOptions", "Registry", "did_you_mean"]
+__all__ = ["Entry", "NoOptions", "Registry", "did_you_mean", "import_methods", "method_names"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -98,6 +100,22 @@ class Registry(Generic[F]):
         except (TypeError, ValueError) as error:
             problems.append(("", f"options of {self.kind} '{name}' must be plain finite values: {error}"))
         return problems
+
+
+def method_names(section: str) -> tuple[str, ...]:
+    """Names of the methods of a section, `merge` or `prune`, without importing them, which takes seconds.
+
+    The file `pam_lattice.py` holds the method `pam-lattice`.
+    """
+    entries = files("pamc").joinpath(section, "methods").iterdir()
+    stems = sorted(entry.name.removesuffix(".py") for entry in entries if entry.name.endswith(".py"))
+    return tuple(stem.replace("_", "-") for stem in stems if stem != "__init__")
+
+
+def import_methods(section: str) -> None:
+    """Import all methods of a section, so that they register themselves."""
+    for name in method_names(section):
+        import_module(f"pamc.{section}.methods.{name.replace('-', '_')}")
 
 
 def did_you_mean(word: str, known: tuple[str, ...] | list[str]) -> str:

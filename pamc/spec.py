@@ -81,10 +81,12 @@ class MethodSpec:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """When pruning stops: exactly one is set. A task's own `max_drop` goes before this one."""
+    """When pruning stops: exactly one is set. A task's own `max_drop` goes before this one. MACs are fractions of those
+    of the unpruned separate networks: for all tasks at once, or as the workload makes expect."""
 
     max_drop: float | None = None
     macs: float | None = None
+    expected_macs: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

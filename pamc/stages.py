@@ -7,16 +7,22 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_safetensors
+from safetensors.numpy import save as save_safetensors
+
 from pamc.bundle.cache import StageCache
 from pamc.bundle.digest import code_version, digest
 from pamc.errors import OutputError
 from pamc.graph import MultitaskGraph, verify_multitask
 from pamc.graph.serial import dump, load
 from pamc.progress import Progress
+from pamc.prune.state import State
 
 __all__ = ["StageRunner"]
 
-STRUCTURE, ARRAYS = "multitask.json", "multitask.safetensors"
+STRUCTURE, ARRAYS, MEMORY = "multitask.json", "multitask.safetensors", "memory.safetensors"
 
 
 @dataclass
@@ -45,10 +51,10 @@ class StageRunner:
             if held is not None:
                 self.progress.note(f"{title or stage}: cached")
                 self.seconds[title or stage] = 0.0
-                return held
+                return held.net
             with self.progress.stage(title or stage):
                 made = verify_multitask(make(), title or stage)
-                self._put(stage, key, made)
+                self._put(stage, key, State(made))
         self.seconds[title or stage] = round(time.monotonic() - started, 3)
         return made
 
@@ -64,13 +70,14 @@ class StageRunner:
         """Intermediate results of one stage."""
         return Checkpoints(self, f"{stage}-steps", key)
 
-    def _get(self, stage: str, key: str) -> MultitaskGraph | None:
+    def _get(self, stage: str, key: str) -> State | None:
         files = self.cache.get(stage, key)
         if files is None:
             return None
         try:
-            return load(files[STRUCTURE].decode(), files[ARRAYS])
-        except (KeyError, UnicodeDecodeError, OutputError):
+            memory = load_safetensors(files[MEMORY]) if MEMORY in files else {}
+            return State(load(files[STRUCTURE].decode(), files[ARRAYS]), memory)
+        except (KeyError, UnicodeDecodeError, SafetensorError, OutputError):
             return None
 
     def _lock(self, stage: str, key: str) -> AbstractContextManager[None]:
@@ -78,27 +85,31 @@ class StageRunner:
             return nullcontext()
         return self.cache.lock(stage, key, lambda: self.progress.note(f"{stage}: waiting for another build"))
 
-    def _put(self, stage: str, key: str, net: MultitaskGraph) -> None:
+    def _put(self, stage: str, key: str, state: State) -> None:
         if not self.keep:
             return
-        structure, arrays = dump(net)
-        if not self.cache.put(stage, key, {STRUCTURE: structure.encode(), ARRAYS: arrays}) and not self._told:
+        structure, arrays = dump(state.net)
+        files = {STRUCTURE: structure.encode(), ARRAYS: arrays}
+        if state.memory:
+            # safetensors writes the buffer as it lies, whatever its strides.
+            files[MEMORY] = save_safetensors({name: np.ascontiguousarray(rows) for name, rows in state.memory.items()})
+        if not self.cache.put(stage, key, files) and not self._told:
             self._told = True
             self.progress.note(f"the cache folder {self.cache.root} cannot be written; the next build starts anew")
 
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """Named intermediate networks of one stage run."""
+    """Named intermediate states of one stage run."""
 
     runner: StageRunner
     stage: str
     key: str
 
-    def get(self, name: str) -> MultitaskGraph | None:
-        """The network kept under ``name``, if any."""
+    def get(self, name: str) -> State | None:
+        """The state kept under ``name``, if any."""
         return None if self.runner.force else self.runner._get(self.stage, f"{self.key}-{name}")
 
-    def put(self, name: str, net: MultitaskGraph) -> None:
-        """Keep a network."""
-        self.runner._put(self.stage, f"{self.key}-{name}", net)
+    def put(self, name: str, state: State) -> None:
+        """Keep a state."""
+        self.runner._put(self.stage, f"{self.key}-{name}", state)

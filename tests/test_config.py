@@ -127,6 +127,12 @@ def test_everything_given(load: Load) -> None:
     assert spec.train.learning_rate == 1e-3
 
 
+def test_budgets(load: Load) -> None:
+    assert load(GOOD + "prune: {budget: {expected_macs: 0.4}}\n").prune.budget == Budget(expected_macs=0.4)
+    shared = load(GOOD + "merge: {method: separate}\nprune: {method: share, budget: {max_drop: 2}}\n")
+    assert (shared.prune.method, shared.prune.budget) == ("share", Budget(max_drop=2.0))
+
+
 def test_no_pruning(load: Load) -> None:
     assert load(GOOD + "prune: {method: none}\n").prune.method == "none"
 
@@ -177,11 +183,30 @@ BAD = {
         r"6:27: option 'groups' of merge method 'pam': must be",
     ),
     "pruner": (GOOD + "prune: {method: tailor}\n", r"unknown pruner 'tailor', did you mean 'taylor'\?"),
-    "two budgets": (GOOD + "prune: {budget: {macs: 0.4, max_drop: 1}}\n", r"exactly one of max_drop and macs"),
-    "no budget": (GOOD + "prune: {budget: {}}\n", r"exactly one of max_drop and macs"),
+    "two budgets": (
+        GOOD + "prune: {budget: {macs: 0.4, max_drop: 1}}\n",
+        r"exactly one of max_drop, macs and expected_macs",
+    ),
+    "no budget": (GOOD + "prune: {budget: {}}\n", r"exactly one of max_drop, macs and expected_macs"),
     "budget without pruner": (
         GOOD + "prune: {method: none, budget: {macs: 0.4}}\n",
         r"a budget of MACs has no meaning with method none",
+    ),
+    "two budgets of MACs": (
+        GOOD + "prune: {budget: {macs: 0.4, expected_macs: 0.4}}\n",
+        r"6:17: prune.budget must hold exactly one of max_drop, macs and expected_macs",
+    ),
+    "expected MACs without pruner": (
+        GOOD + "prune: {method: none, budget: {expected_macs: 0.4}}\n",
+        r"a budget of MACs has no meaning with method none",
+    ),
+    "share to a cost": (
+        GOOD + "merge: {method: separate}\nprune: {method: share, budget: {expected_macs: 0.4}}\n",
+        r"7:24: pruner 'share' works to an accuracy budget",
+    ),
+    "share after sharing": (
+        GOOD + "prune: {method: share}\n",
+        r"6:17: pruner 'share' merges by itself, and cannot start from merge method 'pam'(.|\n)*method: separate",
     ),
     "exporter": (GOOD + "emit: [onx]\n", r"6:8: unknown export format 'onx', did you mean 'onnx'\?"),
     "exporter twice": (GOOD + "emit: [onnx, onnx]\n", r"6:14: export format 'onnx' is given twice"),

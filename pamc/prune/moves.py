@@ -20,13 +20,32 @@ from numpy.typing import NDArray
 from pamc.graph import MultitaskGraph, expected_macs
 from pamc.graph.ops import DepthwiseConv
 from pamc.graph.owners import DTYPE, members
+from pamc.prune.draft import Draft
+from pamc.prune.tiles import round_to_tiles
 
-__all__ = ["Saliency", "prices", "prune_to", "unit_price"]
+__all__ = ["Rules", "Saliency", "prices", "prune_to", "unit_price"]
 
 Saliency = Mapping[str, NDArray[np.float64]]
 """``{space: (tasks + 1, units)}``: the loss at stake when a task releases a unit; last row: when it is removed."""
 
 CHUNK = 0.25
+NOTHING = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Which moves there are, and how they rank.
+
+    ``releases``: whether a task can be released from a shared unit; ``exponent``: the power of the saving that the loss
+    at stake is divided by; ``floor``: the least units that a task keeps of each space that it uses; ``least_owners``:
+    units with fewer owners are left alone; ``tile``: groups end at multiples of so many units where they can.
+    """
+
+    releases: bool = True
+    exponent: float = 0.5
+    floor: int = 1
+    least_owners: int = 1
+    tile: int = 1
 
 
 def _chance(workload: Mapping[int, float], mask: int) -> float:
@@ -96,84 +115,49 @@ def unit_price(net: MultitaskGraph, workload: Mapping[int, float]) -> Callable[[
 
 @dataclass(frozen=True)
 class _Candidates:
-    """All moves as columns; ``clear`` is the mask of tasks that the unit loses."""
+    """All moves as columns, the best first; ``clear`` is the mask of tasks that the unit loses."""
 
-    score: NDArray[np.float64]
-    saving: NDArray[np.float64]
+    fall: NDArray[np.float64]
     space: NDArray[np.intp]
     unit: NDArray[np.intp]
     clear: NDArray[np.uint32]
 
 
 def _candidates(
-    net: MultitaskGraph, saliency: Saliency, workload: Mapping[int, float], releases: bool, exponent: float
+    net: MultitaskGraph,
+    saliency: Saliency,
+    workload: Mapping[int, float],
+    measured: Mapping[int, float],
+    first: Mapping[str, NDArray[np.bool_]],
+    rules: Rules,
 ) -> _Candidates:
-    table = prices(net, workload)
-    columns: list[tuple[NDArray[np.float64], float, int, NDArray[np.intp], int]] = []
+    ranking = prices(net, workload)
+    counting = ranking if measured is workload else prices(net, measured)
+    found = [np.zeros((6, 0))]
     for number, space in enumerate(net.prunable):
         owners = net.owners[space]
+        urgent = first.get(space, np.zeros(len(owners), dtype=bool))
         for mask in map(int, np.unique(owners)):
-            if mask == 0:
+            if mask.bit_count() < rules.least_owners:
                 continue
             units = np.flatnonzero(owners == mask)
-            moves = [(mask, saliency[space][-1, units])]
-            if releases and mask.bit_count() > 1:
-                moves += [(1 << task, saliency[space][task, units]) for task in members(mask)]
-            for clear, stake in moves:
-                saving = table[space, mask] - table[space, mask & ~clear]
-                if saving > 0:
-                    columns.append((stake / saving**exponent, saving, number, units, clear))
-    if not columns:
-        empty = np.zeros(0)
-        return _Candidates(empty, empty, empty.astype(np.intp), empty.astype(np.intp), empty.astype(DTYPE))
-    found = _Candidates(
-        np.concatenate([score for score, *_ in columns]),
-        np.concatenate([np.full(len(units), saving) for _, saving, _, units, _ in columns]),
-        np.concatenate([np.full(len(units), number) for _, _, number, units, _ in columns]).astype(np.intp),
-        np.concatenate([units for *_, units, _ in columns]).astype(np.intp),
-        np.concatenate([np.full(len(units), clear) for *_, units, clear in columns]).astype(DTYPE),
+            late = np.ones(len(units))
+            moves = [(mask, saliency[space][-1, units], late - urgent[units])]
+            if rules.releases and mask.bit_count() > 1:
+                moves += [(1 << task, saliency[space][task, units], late) for task in members(mask)]
+            for clear, stake, turn in moves:
+                before, after = (space, mask), (space, mask & ~clear)
+                saving, fall = ranking[before] - ranking[after], counting[before] - counting[after]
+                if saving > 0 or (saving == 0 and fall > 0):
+                    # What nobody asks for is still in the way of a budget that counts it: it goes last.
+                    score = stake / max(saving, NOTHING) ** rules.exponent
+                    rest = (np.full(len(units), value) for value in (fall, number, clear))
+                    found.append(np.stack([turn, score, *rest, units]))
+    turn, score, fall, number, clear, unit = np.concatenate(found, axis=1)
+    order = np.lexsort((score, turn))
+    return _Candidates(
+        fall[order], number[order].astype(np.intp), unit[order].astype(np.intp), clear[order].astype(DTYPE)
     )
-    order = np.argsort(found.score, kind="stable")
-    return _Candidates(*(column[order] for column in vars(found).values()))
-
-
-class _State:
-    """Owners on the move, and what no move may break: each task's floor, and a unit to read for every reader."""
-
-    def __init__(self, net: MultitaskGraph, floor: int) -> None:
-        self.net = net
-        self.floor = floor
-        self.owners = {space: vector.copy() for space, vector in net.owners.items()}
-        self.left = {
-            space: [int((vector >> DTYPE(task) & DTYPE(1)).sum()) for task in range(len(net.tasks))]
-            for space, vector in self.owners.items()
-        }
-
-    def clear(self, space: str, unit: int, clear: int) -> bool:
-        """Clear owners of one unit, unless that breaks something."""
-        old = int(self.owners[space][unit])
-        lost = list(members(old & clear))
-        if not lost or any(self.left[space][task] <= self.floor for task in lost):
-            return False
-        self.owners[space][unit] = DTYPE(old & ~clear)
-        if self._starves(space, old, old & ~clear):
-            self.owners[space][unit] = DTYPE(old)
-            return False
-        for task in lost:
-            self.left[space][task] -= 1
-        return True
-
-    def _starves(self, space: str, old: int, new: int) -> bool:
-        """Whether some unit could read only the one that changed."""
-        spaces = self.net.spaces
-        for link in spaces.readers[space]:
-            inputs = {seg.space for seg in spaces.layouts[self.net.graph.by_name[link.reader].inputs[0]]}
-            for mask in map(int, np.unique(self.owners[spaces.space_of(link.reader)])):
-                if not mask or mask & ~old or not mask & ~new:
-                    continue
-                if not any(((self.owners[name] & DTYPE(mask)) == DTYPE(mask)).any() for name in inputs):
-                    return True
-        return False
 
 
 def prune_to(
@@ -181,29 +165,40 @@ def prune_to(
     saliency: Saliency,
     workload: Mapping[int, float],
     macs: float,
+    rules: Rules = Rules(),
     *,
-    releases: bool = True,
-    exponent: float = 0.5,
-    floor: int = 1,
+    measured: Mapping[int, float] | None = None,
+    first: Mapping[str, NDArray[np.bool_]] | None = None,
 ) -> MultitaskGraph:
-    """Apply the moves with the least loss per cost saved until the expected cost is at most ``macs``.
+    """Apply the moves with the least loss per cost saved until the network costs at most ``macs``.
 
-    Every task keeps at least ``floor`` units of each space that it uses, and every unit something to read. Returns
-    the network with dead units still in it, as far as the moves lead: the cost may stay above ``macs`` when nothing
-    is left to move.
+    Moves are priced by ``workload``; ``macs`` are those expected under ``measured`` (the same, if None). Units in
+    ``first``, ``{space: (units,)}``, are removed before any other move. Every task keeps at least ``rules.floor`` units
+    of each space that it uses, and every unit something to read. Returns the network with dead units still in it, as
+    far as the moves lead: the cost may stay above ``macs`` when nothing is left to move.
     """
-    found = _candidates(net, saliency, workload, releases, exponent)
-    state = _State(net, floor)
-    current = expected_macs(net, workload)
+    goal = workload if measured is None else measured
+    found = _candidates(net, saliency, workload, goal, first or {}, rules)
+    draft = Draft(net, rules.floor)
+    current = expected_macs(net, goal)
     position = 0
-    while current > macs and position < len(found.score):
+    while current > macs and position < len(found.fall):
         # Moves interact, so after each chunk of estimated savings the exact cost decides.
         estimate, chunk = 0.0, max((current - macs) * CHUNK, 1.0)
-        while position < len(found.score) and estimate < chunk:
+        while position < len(found.fall) and estimate < chunk:
             space = net.prunable[found.space[position]]
-            if state.clear(space, int(found.unit[position]), int(found.clear[position])):
-                estimate += float(found.saving[position])
+            if draft.clear(space, int(found.unit[position]), int(found.clear[position])):
+                estimate += max(float(found.fall[position]), 0.0)
             position += 1
-        # Costs do not look at weights, which are masked once, at the end.
-        current = expected_macs(replace(net, owners={**net.owners, **state.owners}), workload)
-    return net.with_owners(state.owners)
+        current = expected_macs(replace(net, owners=draft.owners), goal)
+    if rules.tile == 1:
+        return net.with_owners(draft.owners)
+    stakes = {space: saliency[space][-1] for space in net.prunable}
+    return round_to_tiles(
+        net,
+        net.with_owners(draft.owners),
+        stakes,
+        rules.tile,
+        rules.floor,
+        lambda candidate: expected_macs(candidate, goal) <= macs,
+    )

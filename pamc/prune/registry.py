@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from pamc.graph import MultitaskGraph
+from pamc.graph import MultitaskGraph, expected_macs
 from pamc.progress import Progress, QuietProgress
+from pamc.prune.state import State
 from pamc.registry import Registry
 from pamc.train import Samples, Target
 
@@ -16,8 +17,11 @@ __all__ = ["METHODS", "Budget", "Checkpoints", "Method", "NoCheckpoints", "Pruni
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """When to stop: at ``macs`` expected multiply-accumulates, or, if None, at the smallest network that keeps
-    every task's drop within ``max_drop`` (in the metric's units, by task).
+    """When to stop: at ``macs`` multiply-accumulates, or, if None, at the smallest network that keeps every task's drop
+    within ``max_drop`` (in the metric's units, by task).
+
+    ``macs`` are those expected under ``workload`` (task-set masks to probabilities; None: the problem's own). All tasks
+    at once are the workload ``{everyone: 1.0}``.
 
     ``fraction`` says what part of the user's budget this is: the steps are those of the whole budget, so that a run
     with a part of it finds them taken."""
@@ -25,6 +29,7 @@ class Budget:
     macs: float | None
     max_drop: Mapping[str, float]
     fraction: float = 1.0
+    workload: Mapping[int, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +43,22 @@ class Settings:
 
 
 class Checkpoints(Protocol):
-    """Intermediate networks by name, so that an interrupted run resumes."""
+    """Intermediate states by name, so that an interrupted run resumes."""
 
-    def get(self, name: str) -> MultitaskGraph | None:
-        """The network stored under a name, if any."""
+    def get(self, name: str) -> State | None:
+        """The state stored under a name, if any."""
 
-    def put(self, name: str, net: MultitaskGraph) -> None:
-        """Store a network."""
+    def put(self, name: str, state: State) -> None:
+        """Store a state."""
 
 
 class NoCheckpoints:
     """Keeps nothing."""
 
-    def get(self, name: str) -> MultitaskGraph | None:
+    def get(self, name: str) -> State | None:
         return None
 
-    def put(self, name: str, net: MultitaskGraph) -> None:
+    def put(self, name: str, state: State) -> None:
         return None
 
 
@@ -61,10 +66,10 @@ class NoCheckpoints:
 class Pruning:
     """Everything a pruner works with.
 
-    ``workload`` maps task-set masks to probabilities. ``drops(net)`` measures how much worse each task is than its
-    original network, on data that training does not see; the budget holds for these figures.
+    ``workload`` maps task-set masks to probabilities; moves are priced by it. ``drops(net)`` measures how much worse
+    each task is than its original network, on data that training does not see; the budget holds for these figures.
     ``alone(task, fraction)`` is the task's own network pruned by the same method and settings within a fraction of its
-    accuracy budget.
+    accuracy budget. ``channel_tile`` is the number of channels that the target's kernels work on at once.
     """
 
     train: Samples
@@ -77,6 +82,16 @@ class Pruning:
     seed: int = 0
     progress: Progress = field(default_factory=QuietProgress)
     checkpoints: Checkpoints = field(default_factory=NoCheckpoints)
+    channel_tile: int = 1
+
+    @property
+    def measured(self) -> Mapping[int, float]:
+        """The workload under which the cost of a network is held against the budget."""
+        return self.workload if self.budget.workload is None else self.budget.workload
+
+    def macs(self, net: MultitaskGraph) -> float:
+        """What a network costs, as the budget measures it."""
+        return expected_macs(net, self.measured)
 
     def steps_per_epoch(self) -> int:
         """Mini-batches in one pass over the training samples."""

@@ -12,19 +12,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from pamc.errors import GoalMissedError
-from pamc.graph import MultitaskGraph, compact, expected_macs, verify_multitask
+from pamc.graph import MultitaskGraph, verify_multitask
 from pamc.prune.registry import Pruning
+from pamc.prune.state import State, compacted
 from pamc.train import Recipe, fit
 
 __all__ = ["Schedule", "Step", "prune_iteratively"]
 
-Step = Callable[[MultitaskGraph, Recipe, float], tuple[MultitaskGraph, MultitaskGraph]]
-"""``(network, recipe, expected MACs wanted) -> (network trained by the recipe, the same pruned)``."""
+Step = Callable[[State, Recipe, float], tuple[State, MultitaskGraph]]
+"""``(state, recipe, MACs wanted) -> (the same trained by the recipe, its network pruned with dead units still in it)``.
+
+MACs are those that the budget measures (``Pruning.macs``). What the trained state remembers goes on with the units that
+are left.
+"""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """``step`` is the fraction of the expected cost that one iteration removes after ``recover`` mini-batches;
+    """``step`` is the fraction of the cost that one iteration removes after ``recover`` mini-batches;
     ``warmup`` epochs heal the merge first, ``epochs`` fine-tune a candidate. Pruning for an accuracy budget stops
     once a task's drop, not yet fine-tuned, exceeds its budget by ``slack`` times the budget, and ``retries`` smaller
     steps instead of the last one did so too. A candidate that misses by little is fine-tuned up to ``attempts``
@@ -40,6 +45,7 @@ class Schedule:
 
 
 ROUNDING = 1e-9
+STALLED = 0.1
 BALANCE = 0.5
 NEAR_MISS = 1.5
 WIDEST_BALANCE = 8.0
@@ -58,12 +64,12 @@ def used_up(pruning: Pruning, drops: Mapping[str, float]) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A pruned network, not yet fine-tuned, and the loss weights of its tasks by then.
+    """A pruned network, not yet fine-tuned, with what its pruner remembers, and the loss weights of its tasks by then.
 
     ``path`` names the steps that led to it, so that a run with another budget finds the steps that both take.
     """
 
-    net: MultitaskGraph
+    state: State
     weights: Mapping[str, float]
     path: str
 
@@ -95,9 +101,9 @@ class _Search:
     def stored(self, name: str, make: Callable[[], MultitaskGraph]) -> MultitaskGraph:
         held = self.pruning.checkpoints.get(name)
         if held is None:
-            held = make()
+            held = State(make())
             self.pruning.checkpoints.put(name, held)
-        return held
+        return held.net
 
     def warm(self, net: MultitaskGraph) -> MultitaskGraph:
         steps = round(self.schedule.warmup * self.pruning.steps_per_epoch())
@@ -115,7 +121,7 @@ class _Search:
         return self.stored(
             f"tuned-{snapshot.path}-{attempt}",
             lambda: fit(
-                snapshot.net,
+                snapshot.state.net,
                 self.pruning.train,
                 self.pruning.targets,
                 self.recipe(steps, 1 + attempt, weights=snapshot.weights),
@@ -128,17 +134,18 @@ class _Search:
         """Snapshots from large to small, and the last whose drop without fine-tuning was inside the budget."""
         pruning, schedule = self.pruning, self.schedule
         weights: Mapping[str, float] = dict.fromkeys(net.tasks, 1.0)
-        snapshots, inside = [Snapshot(net, weights, "0")], 0
-        start = expected_macs(net, pruning.workload)
+        snapshots, inside = [Snapshot(State(net), weights, "0")], 0
+        start = pruning.macs(net)
         fraction, retries, count = schedule.step, schedule.retries, 0
         while True:
-            current = expected_macs(snapshots[-1].net, pruning.workload)
+            last = snapshots[-1]
+            current = pruning.macs(last.state.net)
             if pruning.budget.macs is not None and current <= pruning.budget.macs:
                 return snapshots, len(snapshots) - 1
             count += 1
             wanted = max(current * (1 - fraction), pruning.budget.macs or 0.0)
-            path = hashlib.sha256(f"{snapshots[-1].path} {count} {wanted:.9g}".encode()).hexdigest()[:16]
-            trained, pruned = self.advance(count, Snapshot(snapshots[-1].net, weights, path), wanted)
+            path = hashlib.sha256(f"{last.path} {count} {wanted:.9g}".encode()).hexdigest()[:16]
+            trained, pruned = self.advance(count, Snapshot(last.state, weights, path), wanted)
             drops = pruning.drops(trained)
             weights = balanced(pruning, weights, drops)
             share = max(used_up(pruning, drops).values(), default=0.0)
@@ -152,26 +159,28 @@ class _Search:
                 fraction, retries = fraction / 2, retries - 1
                 pruning.progress.note(f"step {count}: {share:.1f} times the budget, one step back")
                 continue
-            smaller = expected_macs(pruned, pruning.workload)
-            if smaller >= current * 0.999:
+            smaller = pruning.macs(pruned.net)
+            if smaller < current:
+                left = 100 * smaller / start
+                pruning.progress.note(f"step {count}: {smaller / 1e6:.4g} M MACs, {left:.1f} % of the start")
+                snapshots.append(Snapshot(pruned, weights, path))
+            if current - smaller < STALLED * (current - wanted):
+                # Hardly a move is left, and every step takes as much training as one that saves something.
                 return snapshots, inside
-            pruning.progress.note(
-                f"step {count}: {smaller / 1e6:.4g} M expected MACs, {100 * smaller / start:.1f} % of the start"
-            )
-            snapshots.append(Snapshot(pruned, weights, path))
 
-    def advance(self, count: int, snapshot: Snapshot, wanted: float) -> tuple[MultitaskGraph, MultitaskGraph]:
-        """One step: the network trained, and the same pruned and compact."""
+    def advance(self, count: int, snapshot: Snapshot, wanted: float) -> tuple[MultitaskGraph, State]:
+        """One step: the network trained, and the same pruned and compact with what is remembered of it."""
         names = [f"{name}-{snapshot.path}" for name in ("trained", "pruned")]
         held = [self.pruning.checkpoints.get(name) for name in names]
         if held[0] is not None and held[1] is not None:
-            return held[0], held[1]
+            return held[0].net, held[1]
         recipe = self.recipe(self.schedule.recover, 10 + count, weights=snapshot.weights)
-        trained, raw = self.step(snapshot.net, recipe, wanted)
-        pruned = verify_multitask(compact(raw), f"pruning step {count}")
-        for name, net in zip(names, (trained, pruned), strict=True):
-            self.pruning.checkpoints.put(name, net)
-        return trained, pruned
+        trained, raw = self.step(snapshot.state, recipe, wanted)
+        pruned = compacted(State(raw, trained.memory))
+        verify_multitask(pruned.net, f"pruning step {count}")
+        for name, state in zip(names, (State(trained.net), pruned), strict=True):
+            self.pruning.checkpoints.put(name, state)
+        return trained.net, pruned
 
     def candidate(self, index: int, snapshot: Snapshot) -> tuple[MultitaskGraph, Mapping[str, float]]:
         """A snapshot fine-tuned, and its drops; a near miss is trained on, with the tasks that miss weighing more."""
@@ -182,7 +191,7 @@ class _Search:
             share = max(used_up(self.pruning, drops).values(), default=0.0)
             if attempt == self.schedule.attempts or not 1 < share <= NEAR_MISS:
                 return net, drops
-            snapshot = replace(snapshot, net=net, weights=balanced(self.pruning, snapshot.weights, drops))
+            snapshot = replace(snapshot, state=State(net), weights=balanced(self.pruning, snapshot.weights, drops))
             attempt += 1
 
     def smallest(self, snapshots: list[Snapshot], guess: int) -> MultitaskGraph:
@@ -217,10 +226,10 @@ def prune_iteratively(net: MultitaskGraph, pruning: Pruning, schedule: Schedule,
     snapshots, guess = search.descend(search.warm(net))
     if pruning.budget.macs is None:
         return search.smallest(snapshots, guess)
-    reached = expected_macs(snapshots[-1].net, pruning.workload)
+    reached = pruning.macs(snapshots[-1].state.net)
     if reached > pruning.budget.macs * 1.001:
         raise GoalMissedError(
-            f"pruning stopped at {reached / 1e6:.4g} M expected MACs, the budget is {pruning.budget.macs / 1e6:.4g} M",
+            f"pruning stopped at {reached / 1e6:.4g} M MACs, the budget is {pruning.budget.macs / 1e6:.4g} M",
             why="every task must keep some units of each layer",
             cure="allow more MACs, or start from smaller networks",
         )

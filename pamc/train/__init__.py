@@ -3,6 +3,7 @@
 from pamc.train.fit import Recipe, fit, predict
 from pamc.train.metrics import Target, drop, score
 from pamc.train.module import MultitaskModule
+from pamc.train.regulariser import Regulariser
 from pamc.train.samples import Samples
 
-__all__ = ["MultitaskModule", "Recipe", "Samples", "Target", "drop", "fit", "predict", "score"]
+__all__ = ["MultitaskModule", "Recipe", "Regulariser", "Samples", "Target", "drop", "fit", "predict", "score"]

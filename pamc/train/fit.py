@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from pamc.graph.interpret import evaluate
 from pamc.progress import Progress
 from pamc.train.metrics import Target, task_loss
 from pamc.train.module import MultitaskModule
+from pamc.train.regulariser import Regulariser
 from pamc.train.samples import Samples, batches
 
 __all__ = ["Recipe", "fit", "predict"]
@@ -30,8 +32,8 @@ MACS_FOR_THREADS = 5e8
 class Recipe:
     """How to train: ``steps`` mini-batches of ``batch_size`` with Adam, the learning rate falling to zero by a cosine.
 
-    ``distill`` is the weight of the
-    original networks' answers against the labels; ``weights`` scale the tasks' losses (1 where absent).
+    ``distill`` is the weight of the original networks' answers against the labels; ``weights`` scale the tasks' losses
+    (1 where absent).
     """
 
     steps: int
@@ -67,6 +69,17 @@ def _deterministic(seed: int, work: float) -> Iterator[None]:
         torch.use_deterministic_algorithms(algorithms)
 
 
+def _parameter_groups(module: MultitaskModule, recipe: Recipe) -> list[dict[str, Any]]:
+    """The weights, and the regulariser's own parameters where it has some, each with its highest learning rate."""
+    own = [] if module.regulariser is None else list(module.regulariser.parameters())
+    held = {id(parameter) for parameter in own}
+    weights = [parameter for parameter in module.parameters() if id(parameter) not in held]
+    groups = [{"params": weights, "lr": recipe.learning_rate, "peak": recipe.learning_rate}]
+    if module.regulariser is not None and own:
+        groups.append({"params": own, "lr": module.regulariser.rate, "peak": module.regulariser.rate})
+    return groups
+
+
 def fit(
     net: MultitaskGraph,
     samples: Samples,
@@ -76,26 +89,26 @@ def fit(
     *,
     label: str = "fine-tuning",
     on_gradient: Callable[[MultitaskModule], None] | None = None,
+    regulariser: Regulariser | None = None,
 ) -> MultitaskGraph:
     """Train all tasks jointly and return the network with new weights.
 
-    ``on_gradient`` sees the module after every backward pass, before the optimiser moves the weights. Raises
-    UserCodeError when the loss is not finite.
+    ``on_gradient`` sees the module after every backward pass, before the optimiser moves the weights. The parameters
+    of a ``regulariser`` are trained in place. Raises UserCodeError when the loss is not finite.
     """
     if recipe.steps <= 0:
         return net
     with _deterministic(recipe.seed, cost(net, net.everyone).macs * recipe.batch_size):
         fabric = _fabric()
-        inner = MultitaskModule(net)
-        optimiser = torch.optim.Adam(inner.parameters(), lr=recipe.learning_rate)
+        inner = MultitaskModule(net, regulariser)
+        optimiser = torch.optim.Adam(_parameter_groups(inner, recipe))
         module, optimiser = fabric.setup(inner, optimiser)
         module.train()
         stream = batches(samples, recipe.batch_size, recipe.seed, fabric.device)
         with progress.track(recipe.steps, label) as bar:
             for step in range(recipe.steps):
-                rate = 0.5 * recipe.learning_rate * (1 + math.cos(math.pi * step / recipe.steps))
                 for group in optimiser.param_groups:
-                    group["lr"] = rate
+                    group["lr"] = 0.5 * group["peak"] * (1 + math.cos(math.pi * step / recipe.steps))
                 batch = next(stream)
                 outputs = module(batch.x)
                 loss = sum(
@@ -110,6 +123,8 @@ def fit(
                     for target in targets
                 )
                 assert isinstance(loss, torch.Tensor)
+                if regulariser is not None:
+                    loss = loss + regulariser.penalty(inner.param)
                 optimiser.zero_grad()
                 fabric.backward(loss)
                 if not torch.isfinite(loss):

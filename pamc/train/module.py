@@ -8,20 +8,22 @@ from torch import Tensor, nn
 from pamc.graph import MultitaskGraph, Node
 from pamc.graph.interpret import run
 from pamc.graph.ops import BatchNorm, ChannelAffine
+from pamc.train.regulariser import Regulariser
 
 __all__ = ["MultitaskModule"]
 
 
 class MultitaskModule(nn.Module):
     """Trains a :class:`MultitaskGraph`. The read rule multiplies every weight, so forbidden links carry neither
-    values nor gradients; constants of the input pipeline do not move.
+    values nor gradients; constants of the input pipeline do not move. A ``regulariser`` acts in training mode alone.
 
     ``forward(x)`` takes ``(n, *input shape)`` and returns the raw outputs ``(n, ...)`` by task.
     """
 
-    def __init__(self, net: MultitaskGraph) -> None:
+    def __init__(self, net: MultitaskGraph, regulariser: Regulariser | None = None) -> None:
         super().__init__()
         self.net = net
+        self.regulariser = regulariser
         self._slot = {key: f"p{number}" for number, key in enumerate(net.graph.params)}
         trained = {
             key
@@ -60,7 +62,9 @@ class MultitaskModule(nn.Module):
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """Outputs of every task."""
         graph = self.net.graph
-        values = run(graph, x, self._lookup, training=self.training)
+        active = self.regulariser if self.training else None
+        reading = None if active is None else active.reading(len(x))
+        values = run(graph, x, self._lookup, training=self.training, reading=reading)
         return {task: values[value] for task, value in graph.outputs.items()}
 
     def to_graph(self) -> MultitaskGraph:

@@ -5,7 +5,7 @@ import pytest
 
 from pamc.graph import compact, expected_macs, uniform_workload
 from pamc.graph.owners import DTYPE, members
-from pamc.prune.moves import prices, prune_to
+from pamc.prune.moves import Rules, prices, prune_to
 from tests.prune.nets import separate, shared
 
 
@@ -43,7 +43,7 @@ def test_pruning_reaches_the_cost_asked_for_and_keeps_the_floor(releases: bool) 
     net = shared(separate())
     workload = uniform_workload(3)
     wanted = 0.5 * expected_macs(net, workload)
-    small = prune_to(net, stakes(net), workload, wanted, releases=releases, floor=2)
+    small = prune_to(net, stakes(net), workload, wanted, Rules(releases=releases, floor=2))
     assert 0.8 * wanted <= expected_macs(small, workload) <= wanted
     for space in net.prunable:
         counts = [int((small.owners[space] >> DTYPE(bit) & DTYPE(1)).sum()) for bit in range(3)]
@@ -53,7 +53,7 @@ def test_pruning_reaches_the_cost_asked_for_and_keeps_the_floor(releases: bool) 
 def test_without_releases_units_only_die() -> None:
     net = shared(separate())
     workload = uniform_workload(3)
-    small = prune_to(net, stakes(net), workload, 0.6 * expected_macs(net, workload), releases=False)
+    small = prune_to(net, stakes(net), workload, 0.6 * expected_macs(net, workload), Rules(releases=False))
     for space in net.prunable:
         after = small.owners[space]
         assert ((after == net.owners[space]) | (after == 0)).all()
@@ -80,5 +80,39 @@ def test_the_workload_decides_what_is_spared() -> None:
 
 def test_a_cost_that_cannot_be_reached_stops_at_the_floor() -> None:
     net = separate()
-    small = compact(prune_to(net, stakes(net), uniform_workload(3), 0.0, floor=1))
+    small = compact(prune_to(net, stakes(net), uniform_workload(3), 0.0))
     assert all(len(small.owners[space]) == 3 for space in small.prunable)
+
+
+def test_a_budget_may_count_what_nobody_asks_for() -> None:
+    """Moves are priced by what is asked for; what is left goes when the budget counts it."""
+    net = separate()
+    everyone = {7: 1.0}
+    wanted = 0.4 * expected_macs(net, everyone)
+    small = prune_to(net, stakes(net), {1: 1.0}, wanted, Rules(floor=2), measured=everyone)
+    assert 0.8 * wanted <= expected_macs(small, everyone) <= wanted
+    kept = {task: sum(int((small.owners[space] == task).sum()) for space in net.prunable) for task in (1, 2, 4)}
+    assert kept[1] < min(kept[2], kept[4])
+
+
+def test_releases_are_priced_by_the_workload_when_the_budget_counts_all_tasks() -> None:
+    net = shared(separate())
+    stake = stakes(net)
+    for space in net.prunable:
+        stake[space][:3] *= 1e-3
+    everyone = {7: 1.0}
+    wanted = 0.7 * expected_macs(net, everyone)
+    small = prune_to(net, stake, {1: 0.5, 2: 0.25, 4: 0.25}, wanted, measured=everyone)
+    assert expected_macs(small, everyone) <= wanted
+    released = [(small.owners[space] != net.owners[space]) & (small.owners[space] != 0) for space in net.prunable]
+    assert sum(int(mask.sum()) for mask in released) > 10
+
+
+def test_units_of_too_few_owners_are_left_alone() -> None:
+    net = shared(separate())
+    workload = uniform_workload(3)
+    small = prune_to(net, stakes(net), workload, 0.0, Rules(releases=False, least_owners=2))
+    for space in net.prunable:
+        gone = small.owners[space] != net.owners[space]
+        assert all(int(mask).bit_count() > 1 for mask in net.owners[space][gone])
+    assert expected_macs(small, workload) < expected_macs(net, workload)

@@ -13,14 +13,16 @@ from pamc.graph.serial import dump
 from pamc.prune import Budget, Pruning
 from pamc.prune.moves import prune_to
 from pamc.prune.search import Schedule, balanced, prune_iteratively
+from pamc.prune.state import State
 from pamc.train import Recipe
 from tests.prune.nets import pruning, separate
 
 QUICK = Schedule(step=0.1, recover=1, warmup=0, epochs=0, slack=5.0)
 
 
-def drop_units(net: MultitaskGraph, recipe: Recipe, macs: float) -> tuple[MultitaskGraph, MultitaskGraph]:
+def drop_units(state: State, recipe: Recipe, macs: float) -> tuple[State, MultitaskGraph]:
     """Kill one unit of every task in the widest space until the cost is met."""
+    net = state.net
     owners = {space: vector.copy() for space, vector in net.owners.items() if space in net.prunable}
     small, workload = net, {7: 1.0}
     while expected_macs(small, workload) > macs:
@@ -30,19 +32,19 @@ def drop_units(net: MultitaskGraph, recipe: Recipe, macs: float) -> tuple[Multit
         for task in (1, 2, 4):
             owners[space][np.flatnonzero(owners[space] == task)[-1]] = DTYPE(0)
         small = net.with_owners(owners)
-    return net, small
+    return state, small
 
 
 class Memory:
     def __init__(self) -> None:
-        self.held: dict[str, MultitaskGraph] = {}
+        self.held: dict[str, State] = {}
         self.puts: list[str] = []
 
-    def get(self, name: str) -> MultitaskGraph | None:
+    def get(self, name: str) -> State | None:
         return self.held.get(name)
 
-    def put(self, name: str, net: MultitaskGraph) -> None:
-        self.held[name] = net
+    def put(self, name: str, state: State) -> None:
+        self.held[name] = state
         self.puts.append(name)
 
 
@@ -63,7 +65,7 @@ def test_the_smallest_network_inside_the_budget_is_found() -> None:
     memory = Memory()
     given = problem(threshold, net, checkpoints=memory)
     found = expected_macs(prune_iteratively(net, given, QUICK, drop_units), {7: 1.0})
-    costs = [expected_macs(held, {7: 1.0}) for name, held in memory.held.items() if name.startswith("pruned-")]
+    costs = [expected_macs(held.net, {7: 1.0}) for name, held in memory.held.items() if name.startswith("pruned-")]
     # Drops reach the allowed 1.0 at 95 % of the threshold.
     assert found == min(cost for cost in costs if cost >= 0.95 * threshold)
     assert min(costs) < 0.95 * threshold
@@ -94,7 +96,7 @@ def test_a_cost_that_cannot_be_reached_is_said() -> None:
     net = separate()
     given = pruning(net, Budget(1.0, {}), workload={7: 1.0})
     with pytest.raises(GoalMissedError, match="pruning stopped at"):
-        prune_iteratively(net, given, QUICK, lambda current, recipe, macs: (current, current))
+        prune_iteratively(net, given, QUICK, lambda state, recipe, macs: (state, state.net))
 
 
 def test_loss_weights_follow_what_tasks_have_used_of_their_budgets() -> None:
@@ -120,7 +122,7 @@ def test_a_near_miss_is_trained_on_with_the_task_that_misses_weighing_more(monke
     given = replace(
         problem(1.0, net), drops=lambda candidate: {"a": 1.2 if len(recipes) < 4 else 0.9, "b": 0.1, "c": 0.1}
     )
-    prune_iteratively(net, given, QUICK, lambda current, recipe, macs: (current, current))
+    prune_iteratively(net, given, QUICK, lambda state, recipe, macs: (state, state.net))
     healing, first, second, third = recipes
     assert third.weights["a"] > second.weights["a"] > first.weights["a"]
     assert third.weights["b"] < second.weights["b"] < first.weights["b"]
@@ -143,10 +145,11 @@ def test_a_tighter_budget_takes_the_steps_that_a_looser_one_took() -> None:
     def drops(candidate: MultitaskGraph) -> Mapping[str, float]:
         return {"a": 20 * max(0.0, 1 - expected_macs(candidate, {1: 1.0}) / threshold)}
 
-    def step(current: MultitaskGraph, recipe: Recipe, macs: float) -> tuple[MultitaskGraph, MultitaskGraph]:
+    def step(state: State, recipe: Recipe, macs: float) -> tuple[State, MultitaskGraph]:
+        current = state.net
         stake = {space: np.arange(2.0 * len(net.owners[space])).reshape(2, -1) for space in net.prunable}
         stake = {space: stake[space][:, : current.spaces.sizes[space]] for space in current.prunable}
-        return current, prune_to(current, stake, {1: 1.0}, macs)
+        return state, prune_to(current, stake, {1: 1.0}, macs)
 
     given = replace(pruning(net, Budget(None, {"a": 8.0}), workload={1: 1.0}, drops=drops), checkpoints=memory)
     loose = prune_iteratively(net, given, QUICK, step)
@@ -155,3 +158,42 @@ def test_a_tighter_budget_takes_the_steps_that_a_looser_one_took() -> None:
     assert expected_macs(tight, {1: 1.0}) > expected_macs(loose, {1: 1.0})
     assert len([name for name in memory.held if name.startswith("trained")]) > 4
     assert not [name for name in memory.puts if name.startswith("trained")]
+
+
+def test_steps_that_hardly_save_anything_are_the_last() -> None:
+    net = separate()
+    taken = []
+
+    def step(state: State, recipe: Recipe, macs: float) -> tuple[State, MultitaskGraph]:
+        taken.append(macs)
+        if len(taken) < 3:
+            return drop_units(state, recipe, macs)
+        # One small unit, far less than what was asked for.
+        space = state.net.prunable[-1]
+        owners = state.net.owners[space].copy()
+        owners[-1] = 0
+        return state, state.net.with_owners({space: owners})
+
+    given = problem(1.0, net, checkpoints=(memory := Memory()))
+    found = prune_iteratively(net, given, QUICK, step)
+    assert len(taken) == 3
+    costs = [expected_macs(held.net, {7: 1.0}) for name, held in memory.held.items() if name.startswith("pruned-")]
+    assert expected_macs(found, {7: 1.0}) == min(costs)
+    assert len(set(costs)) == 3
+
+
+def test_a_budget_of_macs_has_its_own_workload() -> None:
+    net = separate()
+    everyone = {7: 1.0}
+    budget = Budget(0.6 * expected_macs(net, everyone), {}, workload=everyone)
+    given = pruning(net, budget, workload={1: 0.9, 7: 0.1})
+    seen = []
+
+    def step(state: State, recipe: Recipe, macs: float) -> tuple[State, MultitaskGraph]:
+        seen.append(macs)
+        return drop_units(state, recipe, macs)
+
+    small = prune_iteratively(net, given, QUICK, step)
+    assert 0.5 * expected_macs(net, everyone) < expected_macs(small, everyone) <= 0.6 * expected_macs(net, everyone)
+    assert seen[0] == pytest.approx(0.9 * expected_macs(net, everyone))
+    assert seen[-1] >= 0.6 * expected_macs(net, everyone) * (1 - 1e-9)

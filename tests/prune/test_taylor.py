@@ -10,7 +10,7 @@ from pamc.graph import MultitaskGraph, verify_multitask
 from pamc.graph.interpret import run
 from pamc.graph.owners import DTYPE
 from pamc.prune import METHODS, Budget
-from pamc.prune.taylor import TaylorOptions, TaylorSaliency
+from pamc.prune.methods.taylor import TaylorOptions, TaylorSaliency
 from pamc.train import MultitaskModule
 from tests.prune.nets import pruning, separate, shared
 
@@ -22,15 +22,16 @@ def loss_of(net: MultitaskGraph, module: MultitaskModule, x: torch.Tensor, param
     return sum((values[value] ** 2).mean() for value in net.graph.outputs.values())  # type: ignore[return-value]
 
 
+@pytest.mark.parametrize("criterion", ["squared", "absolute"])
 @pytest.mark.parametrize("name", ["lenet", "se_resnet", "densenet"])
-def test_importance_is_the_derivative_of_a_gate(name: str) -> None:
+def test_importance_is_the_derivative_of_a_gate(name: str, criterion: str) -> None:
     net = shared(separate(name))
     module = MultitaskModule(net).double().eval()
     x = torch.tensor(np.random.default_rng(0).normal(size=(4, *net.graph.shapes["input"])))
-    saliency = TaylorSaliency(net)
+    saliency = TaylorSaliency(net, criterion)
     loss_of(net, module, x, module._lookup).backward()
     saliency(module)
-    found = saliency.result()
+    found = saliency.stakes(saliency.averages({}, 0.0))
 
     rng = np.random.default_rng(1)
     for space in net.prunable:
@@ -52,7 +53,41 @@ def test_importance_is_the_derivative_of_a_gate(name: str) -> None:
                 low = loss_of(net, module, x, partial(gated, factor=1 - STEP))
             slope = abs(float(high - low)) / (2 * STEP)
             assert found[space][row, unit] == pytest.approx(slope, rel=1e-4, abs=1e-7)
-        assert found[space][3, unit] == pytest.approx(np.linalg.norm(found[space][:3, unit]))
+        if criterion == "squared":
+            assert found[space][3, unit] == pytest.approx(np.linalg.norm(found[space][:3, unit]))
+
+
+def test_an_absolute_importance_is_that_of_a_gate_before_the_activation() -> None:
+    """As in the PAM code, where the gate is on what the layer yields: its weights and its bias together."""
+    net = shared(separate("lenet"))
+    module = MultitaskModule(net).double().eval()
+    saliency = TaylorSaliency(net, "absolute")
+    pieces = torch.tensor(np.random.default_rng(0).normal(size=(2, 4, *net.graph.shapes["input"])))
+    for x in pieces:
+        module.zero_grad()
+        loss_of(net, module, x, module._lookup).backward()
+        saliency(module)
+    found = saliency.stakes(saliency.averages({}, 0.0))
+    for space in net.prunable:
+        (producer,) = net.spaces.producers[space]
+        unit = int(found[space][-1].argmax())
+
+        def gated(node, role, factor, producer=producer, unit=unit):  # type: ignore[no-untyped-def]
+            tensor = module._lookup(node, role)
+            if node.name == producer:
+                tensor = tensor.clone()
+                tensor[unit] *= factor
+            return tensor
+
+        with torch.no_grad():
+            slopes = [
+                float(loss_of(net, module, x, partial(gated, factor=1 + STEP)))
+                - float(loss_of(net, module, x, partial(gated, factor=1 - STEP)))
+                for x in pieces
+            ]
+        wanted = np.mean(np.abs(slopes)) / (2 * STEP)
+        assert wanted > 1e-3
+        assert found[space][-1, unit] == pytest.approx(wanted, rel=1e-4)
 
 
 def prune(net: MultitaskGraph, given, **options: object) -> MultitaskGraph:  # type: ignore[no-untyped-def]
@@ -84,3 +119,5 @@ def test_the_same_seed_gives_the_same_bytes() -> None:
 def test_options_are_checked() -> None:
     with pytest.raises(ValueError, match="step"):
         TaylorOptions(step=1.5)
+    with pytest.raises(ValueError, match="momentum"):
+        TaylorOptions(momentum=1.0)

@@ -9,7 +9,7 @@ from pamc.errors import UserCodeError
 from pamc.graph.interpret import evaluate
 from pamc.graph.serial import dump
 from pamc.progress import QuietProgress
-from pamc.train import MultitaskModule, Recipe, Samples, Target, drop, fit, score
+from pamc.train import MultitaskModule, Recipe, Regulariser, Samples, Target, drop, fit, score
 from pamc.train.metrics import task_loss
 from pamc.train.samples import batches
 from tests.prune.nets import samples, separate, shared
@@ -93,6 +93,41 @@ def test_loss_weights_scale_a_task() -> None:
         if node.name.startswith(("a.", "b.")) and "weight" in node.params:
             moved = not np.array_equal(trained.graph.array(node, "weight"), net.graph.array(node, "weight"))
             assert moved == node.name.startswith("a.")
+
+
+class Pull(Regulariser):
+    """Halves what readers see, counts its passes, and pulls its own parameter and one weight to zero."""
+
+    rate = 0.5
+
+    def __init__(self, key: str) -> None:
+        super().__init__()
+        self.key = key
+        self.passes = 0
+        self.own = torch.nn.Parameter(torch.ones(1))
+
+    def reading(self, samples: int):  # type: ignore[no-untyped-def]
+        assert samples == 32
+        self.passes += 1
+        return lambda name, value: 0.5 * value
+
+    def penalty(self, param):  # type: ignore[no-untyped-def]
+        return 100.0 * (self.own.square().sum() + param(self.key).square().sum())
+
+
+def test_a_regulariser_gates_penalises_and_trains_at_its_own_rate() -> None:
+    net = separate()
+    key = net.graph.by_name["conv1"].params["weight"]
+    pull = Pull(key)
+    data = samples(net)
+    plain = fit(net, data, targets(net), Recipe(4, 32), QuietProgress())
+    pulled = fit(net, data, targets(net), Recipe(4, 32), QuietProgress(), regulariser=pull)
+    assert pull.passes == 4
+    # Adam moves by about its rate per step, 0.5 down to 0 by a cosine; the weights at theirs, 1e-3.
+    assert abs(float(pull.own.detach()) - 1.0) > 0.3
+    assert np.abs(pulled.graph.params[key]).sum() < np.abs(plain.graph.params[key]).sum()
+    assert np.abs(pulled.graph.params[key] - net.graph.params[key]).max() < 0.01
+    assert set(pulled.graph.params) == set(net.graph.params)
 
 
 def test_a_loss_that_is_not_finite_is_reported() -> None:

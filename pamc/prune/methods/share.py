@@ -11,10 +11,11 @@ import numpy as np
 
 from pamc.errors import ConfigError, GoalMissedError
 from pamc.graph import MultitaskGraph, compact, stack
+from pamc.prune.methods.taylor import TaylorOptions, taylor, train_and_score
 from pamc.prune.registry import METHODS, Pruning
 from pamc.prune.search import prune_iteratively
 from pamc.prune.sharing import share_to
-from pamc.prune.taylor import TaylorOptions, taylor, train_and_score
+from pamc.prune.state import State
 from pamc.train import Recipe
 
 __all__ = ["ShareOptions", "share"]
@@ -59,10 +60,10 @@ def share(net: MultitaskGraph, pruning: Pruning, options: ShareOptions) -> Multi
     order = np.random.default_rng(pruning.seed).permutation(len(pruning.train))[: options.samples]
     calibration = pruning.train.x[order]
 
-    def step(current: MultitaskGraph, recipe: Recipe, macs: float) -> tuple[MultitaskGraph, MultitaskGraph]:
-        trained, saliency = train_and_score(current, pruning, recipe, "sharing")
+    def step(state: State, recipe: Recipe, macs: float) -> tuple[State, MultitaskGraph]:
+        trained, saliency = train_and_score(state, pruning, recipe, options, "sharing")
         merged = share_to(
-            trained,
+            trained.net,
             calibration,
             saliency,
             pruning.workload,
