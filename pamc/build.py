@@ -33,7 +33,7 @@ from pamc.previews import exported_view, lowered_view, planned_view, stage_view
 from pamc.progress import Progress
 from pamc.prune import METHODS as PRUNE_METHODS
 from pamc.prune import Budget, Pruning, Settings
-from pamc.scoring import Scorer, targets_of
+from pamc.scoring import KINDS, Scorer, targets_of
 from pamc.spec import FunctionRef, InputSpec, Spec, TaskSpec
 from pamc.stages import StageRunner
 from pamc.train import Samples, predict
@@ -43,7 +43,6 @@ from pamc.writing import Outcome, Reporter, write_bundle
 
 __all__ = ["BuildOptions", "BuildResult", "build", "check"]
 
-KINDS = {"cross_entropy": "class", "binary": "binary", "mse": "real"}
 CALIBRATION_SAMPLES = 1024
 MAX_TASKS_FOR_ALL_SETS = 6
 
@@ -160,22 +159,26 @@ def _merge(
 ) -> tuple[str, MultitaskGraph]:
     options = MERGE_METHODS.parse_options(spec.merge.method, spec.merge.options)
     kinds = {task.name: KINDS[task.loss] for task in spec.tasks}
-    key = stages.key("merge", separate_key, spec.merge.method, options, kinds, data.x_digest, spec.seed)
+    targets = targets_of(spec.tasks)
+    key = stages.key("merge", separate_key, spec.merge.method, options, kinds, targets, data.x_digest, spec.seed)
     calibration = shuffled(data.train, spec.seed, CALIBRATION_SAMPLES)
 
     def merge() -> MultitaskGraph:
-        given = Calibration(calibration.x, kinds, calibration.labels, stages.progress, spec.seed)
+        given = Calibration(calibration.x, kinds, calibration.labels, stages.progress, spec.seed, data.train, targets)
         return MERGE_METHODS.get(spec.merge.method).function(separate, given, options)
 
     return key, stages.run("merge", key, merge, title=f"merge ({spec.merge.method})")
 
 
-def _budget(spec: Spec, tasks: Sequence[str], reference_macs: float, fraction: float) -> Budget:
+def _budget(spec: Spec, separate: MultitaskGraph, workload: Mapping[int, float], fraction: float) -> Budget:
     budget = spec.prune.budget
     allowed = {task.name: budget.max_drop if task.max_drop is None else task.max_drop for task in spec.tasks}
-    macs = None if budget.macs is None else budget.macs * reference_macs
-    within = {task: fraction * drop for task, drop in allowed.items() if drop is not None and task in tasks}
-    return Budget(macs, within, fraction)
+    within = {task: fraction * drop for task, drop in allowed.items() if drop is not None and task in separate.tasks}
+    # A budget of MACs is the cost of all tasks at once: an expectation under a workload of its own.
+    own = None if budget.macs is None else {separate.everyone: 1.0}
+    part = budget.expected_macs if budget.macs is None else budget.macs
+    macs = None if part is None else part * expected_macs(separate, own or workload)
+    return Budget(macs, within, fraction, own)
 
 
 def _prune(
@@ -187,13 +190,14 @@ def _prune(
     scorer: Scorer,
     stages: StageRunner,
     title: str,
+    channel_tile: int,
     *,
     alone: Callable[[str, float], MultitaskGraph] | None = None,
     fraction: float = 1.0,
 ) -> MultitaskGraph:
     """Prune ``net``, whose tasks may be all or some of the spec's, within a fraction of the accuracy budget."""
     workload = _workload(spec, net.tasks)
-    budget = _budget(spec, net.tasks, expected_macs(separate, workload), fraction)
+    budget = _budget(spec, separate, workload, fraction)
     options = PRUNE_METHODS.parse_options(spec.prune.method, spec.prune.options)
     given = {name: value for name, value in asdict(spec.train).items() if value is not None}
     settings = Settings(**given)
@@ -209,8 +213,9 @@ def _prune(
         targets,
         data.x_digest,
         spec.seed,
+        channel_tile if getattr(options, "tile", None) == "target" else None,
     )
-    key = stages.key(steps, budget.macs, sorted(budget.max_drop.items()))
+    key = stages.key(steps, budget.macs, sorted((budget.workload or {}).items()), sorted(budget.max_drop.items()))
     # The budget of a single task decides where its steps end, not what they are.
     kept = stages.checkpoints("prune", key if len(net.tasks) > 1 else steps)
     pruning = Pruning(
@@ -224,6 +229,7 @@ def _prune(
         seed=spec.seed,
         progress=stages.progress,
         checkpoints=kept,
+        channel_tile=channel_tile,
     )
     method = PRUNE_METHODS.get(spec.prune.method).function
     return stages.run("prune", key, lambda: method(net, pruning, options), title=title)
@@ -274,16 +280,18 @@ def build(spec: Spec, options: BuildOptions, progress: Progress, reporter: Repor
         return BuildResult(None, None, stage_view("merge", merged, _requests(spec, merged)))
     scorer = Scorer(targets_of(spec.tasks), data.evaluation, data.validation)
 
+    tile = target.channel_tile
+
     @cache
     def prune_alone(task: str, fraction: float) -> MultitaskGraph:
         one = restrict(separate, [task])
         title = f"prune {task} alone" if fraction == 1 else f"prune {task} alone, {fraction:.0%} of its budget"
-        return _prune(spec, separate_key, one, one, data, scorer, stages, title, fraction=fraction)
+        return _prune(spec, separate_key, one, one, data, scorer, stages, title, tile, fraction=fraction)
 
     wanted = separate.tasks if spec.baseline and spec.prune.method != "none" else ()
     alone = {task: prune_alone(task, 1.0) for task in wanted}
     title = f"prune ({spec.prune.method})"
-    pruned = _prune(spec, merge_key, merged, separate, data, scorer, stages, title, alone=prune_alone)
+    pruned = _prune(spec, merge_key, merged, separate, data, scorer, stages, title, tile, alone=prune_alone)
     if options.stop_after == "prune":
         return BuildResult(None, None, stage_view("prune", pruned, _requests(spec, pruned)))
     plans = {plan.task_set: plan for plan in lower(pruned, _requests(spec, pruned), target).values()}
@@ -292,6 +300,6 @@ def build(spec: Spec, options: BuildOptions, progress: Progress, reporter: Repor
     if options.stop_after == "export":
         emitted = {text: plans[text] for text in spec.task_sets}
         return BuildResult(None, None, exported_view(emitted, exporters))
-    made = Outcome(given, separate, alone, pruned, plans, scorer)
+    made = Outcome(given, separate, alone, pruned, plans, scorer, data.train)
     path = write_bundle(spec, options.out, options.target, made, exporters, stages, reporter)
     return BuildResult(path, open_bundle(path).manifest)

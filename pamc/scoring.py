@@ -12,7 +12,10 @@ from pamc.graph import MultitaskGraph
 from pamc.spec import TaskSpec
 from pamc.train import Samples, Target, drop, predict, score
 
-__all__ = ["Scorer", "targets_of", "truth_of"]
+__all__ = ["KINDS", "Scorer", "targets_of", "truth_of"]
+
+KINDS = {"cross_entropy": "class", "binary": "binary", "mse": "real"}
+"""How the labels of a task with each loss are to be read."""
 
 
 def targets_of(tasks: Sequence[TaskSpec]) -> tuple[Target, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pamc.graph import MultitaskGraph
 from pamc.progress import Progress, QuietProgress
 from pamc.registry import Registry
+from pamc.train import Samples, Target
 
 __all__ = ["METHODS", "Calibration", "Method"]
 
@@ -22,7 +23,8 @@ class Calibration:
 
     ``x`` is ``(n, *input shape)``; ``labels`` hold ``(n,)`` class numbers or real targets, or ``(n, k)`` binary
     targets, by task. ``kinds`` say how to read them: ``class``, ``binary`` or ``real``. A task without labels is
-    judged by its own network's predictions.
+    judged by its own network's predictions. Methods that train do so on ``train`` towards ``targets``, and not at all
+    without targets.
     """
 
     x: NDArray[np.generic]
@@ -30,6 +32,8 @@ class Calibration:
     labels: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
     progress: Progress = field(default_factory=QuietProgress)
     seed: int = 0
+    train: Samples | None = None
+    targets: Sequence[Target] = ()
 
 
 Method = Callable[[MultitaskGraph, Calibration, Any], MultitaskGraph]

@@ -4,9 +4,10 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
-from pamc.merge.information import Labels, encode_labels, greedy_irrelevant, information
-from pamc.merge.pam import PamOptions, regroup, standardised
+from pamc.merge.information import Labels, encode_labels, information, irrelevant
+from pamc.merge.regroup import RegroupOptions, regroup
 
 
 def naive_entropy(x: np.ndarray, variance: float) -> float:
@@ -69,14 +70,44 @@ def naive_greedy(units: np.ndarray, labels: Labels, variance: float, threshold: 
     return taken
 
 
-def test_greedy_takes_the_units_of_a_naive_greedy() -> None:
+@pytest.mark.parametrize(("variance", "rhos"), [(0.1, (0.3, 0.5)), (3.0, (0.05, 0.03))])
+def test_each_task_gets_the_units_of_a_naive_greedy(variance: float, rhos: tuple[float, float]) -> None:
     rng = np.random.default_rng(2)
-    labels = encode_labels(rng.integers(0, 2, 24), "class")
-    units = rng.normal(size=(24, 7)) + labels.member[:, :1] * np.linspace(0, 4, 7)
-    wanted = naive_greedy(units, labels, 3.0, 0.3 * labels.entropy)
-    found = np.flatnonzero(greedy_irrelevant(units, labels, 3.0, 0.3 * labels.entropy))
-    assert 0 < len(wanted) < 7
-    assert sorted(wanted) == found.tolist()
+    labels = [encode_labels(rng.integers(0, 3, 24), "class"), encode_labels(rng.normal(size=(24, 2)) > 0, "binary")]
+    units = 0.5 * rng.normal(size=(24, 9)) + labels[0].member[:, :1] * np.linspace(0, 4, 9)
+    units[:, 4] = 7.0
+    limits = [rho * known.entropy for rho, known in zip(rhos, labels, strict=True)]
+    found = irrelevant(units, labels, variance, limits)
+    for mask, known, limit in zip(found, labels, limits, strict=True):
+        wanted = naive_greedy(units, known, variance, limit)
+        assert 1 < len(wanted) < 9
+        assert sorted(wanted) == np.flatnonzero(mask).tolist()
+
+
+def test_thresholds_that_no_set_or_every_set_meets() -> None:
+    rng = np.random.default_rng(3)
+    units = rng.normal(size=(24, 5))
+    one_class, labels = (encode_labels(values, "class") for values in (np.zeros(24), rng.integers(0, 3, 24)))
+    found = irrelevant(units, [one_class, labels, labels], 0.1, [0.0, labels.entropy, -1.0])
+    assert found.all(axis=1).tolist() == [True, True, False]
+    assert not found[2].any()
+
+
+def test_all_tasks_and_units_are_evaluated_by_one_product_per_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What makes networks of real width feasible; a loop over units or tasks would multiply the calls."""
+    products: list[tuple[int, ...]] = []
+    real = torch.bmm
+
+    def counted(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        products.append(tuple(one.shape))
+        return real(one, other)
+
+    monkeypatch.setattr(torch, "bmm", counted)
+    rng = np.random.default_rng(4)
+    labels = [encode_labels(rng.integers(0, 4, 32), "class") for _ in range(4)]
+    found = irrelevant(rng.normal(size=(32, 64)), labels, 3.0, [0.3 * known.entropy for known in labels])
+    assert len(products) == found.sum(axis=1).max() + 1
+    assert set(products) == {(32, 64, 32)}
 
 
 def planted(seed: int) -> tuple[np.ndarray, list[Labels], np.ndarray]:
@@ -100,7 +131,7 @@ def test_regroup_recovers_planted_owners() -> None:
     right = {1: [], 2: [], 3: [], 0: []}
     for seed in range(3):
         x, labels, owners = planted(seed)
-        found = regroup(standardised(x), labels, PamOptions())
+        found = regroup(x, labels, RegroupOptions())
         for mask, hits in right.items():
             hits += (found[owners == mask] == mask).tolist()
     assert np.mean(right[1] + right[2]) >= 0.9
@@ -111,13 +142,30 @@ def test_regroup_recovers_planted_owners() -> None:
 def test_the_robust_estimator_does_not_depend_on_the_scale_of_units() -> None:
     x, labels, _ = planted(3)
     scales = np.random.default_rng(0).uniform(0.01, 100, x.shape[1])
-    wanted = regroup(standardised(x), labels, PamOptions())
-    assert (regroup(standardised(x * scales), labels, PamOptions()) == wanted).all()
+    wanted = regroup(x, labels, RegroupOptions())
+    assert (regroup(x * scales, labels, RegroupOptions()) == wanted).all()
+
+
+def test_the_papers_estimator_saturates_on_noise_where_the_robust_one_does_not() -> None:
+    """Trap of the published code: a few units of noise already seem to say all about the labels."""
+    rng = np.random.default_rng(0)
+    labels = encode_labels(np.where(rng.normal(size=(128, 5)) > 0, 1, -1), "binary")
+    noise = 4 * rng.normal(size=(128, 8))
+    paper, robust = RegroupOptions(estimator="paper", alpha=0.3 * labels.entropy), RegroupOptions()
+    assert (regroup(noise, [labels], paper) == 0).sum() <= 1
+    assert (regroup(noise, [labels], robust) == 0).all()
+
+
+def test_linear_layers_may_have_an_alpha_of_their_own() -> None:
+    x, labels, _ = planted(4)
+    options = RegroupOptions(estimator="paper", alpha=0.0, alpha_fc=1e3)
+    assert (regroup(x, labels, options)[:48] == 3).all()
+    assert (regroup(x, labels, options, linear=True) == 0).all()
 
 
 def test_the_papers_estimator_is_absolute() -> None:
     x, labels, _ = planted(4)
-    nothing = regroup(x, labels, PamOptions(estimator="paper", alpha=0.0))
-    everything = regroup(x, labels, PamOptions(estimator="paper", alpha=1e3))
+    nothing = regroup(x, labels, RegroupOptions(estimator="paper", alpha=0.0))
+    everything = regroup(x, labels, RegroupOptions(estimator="paper", alpha=1e3))
     assert (nothing[:48] == 3).all()
     assert (everything == 0).all()

@@ -1,5 +1,7 @@
 """Merge methods on networks of real digits' shape: what they own, and that they compute what the networks compute."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -52,16 +54,59 @@ def test_concat_shares_all_but_the_heads() -> None:
     assert cost(merged, 1).macs > cost(net, 1).macs
 
 
-@pytest.mark.parametrize("groups", ["flat", "lattice"])
+def owned(net: MultitaskGraph, space: str) -> list[bool]:
+    return [bool((net.owners[space] >> np.uint32(bit) & np.uint32(1)).any()) for bit in range(len(net.tasks))]
+
+
+@pytest.mark.parametrize("method", ["pam", "pam-lattice", "random"])
 @pytest.mark.parametrize("name", ["lenet", "resnet18", "small_mobilenet"])
-def test_pam_obeys_the_rules(name: str, groups: str) -> None:
+def test_regrouping_obeys_the_rules(name: str, method: str) -> None:
     net = aligned(name, 3)
-    merged = merge("pam", net, calibration(net), groups=groups, samples=48, shared=0.3)
+    merged = merge(method, net, calibration(net), samples=48, shared=0.3)
     masks = {int(mask) for space in merged.prunable for mask in np.unique(merged.owners[space])}
-    assert groups == "lattice" or masks <= {0, 1, 2, 4, 7}
-    for space in merged.prunable:
-        for bit in range(3):
-            assert (merged.owners[space] >> np.uint32(bit) & np.uint32(1)).any(), (space, bit)
+    assert method == "pam-lattice" or masks <= {0, 1, 2, 4, 7}
+    assert all(all(owned(merged, space)) for space in merged.prunable)
+
+
+def test_the_lattice_is_pam_for_two_tasks() -> None:
+    net = aligned("lenet", 2)
+    flat, lattice = (merge(method, net, calibration(net), samples=48) for method in ("pam", "pam-lattice"))
+    assert all((flat.owners[space] == lattice.owners[space]).all() for space in net.prunable)
+
+
+def test_random_has_the_groups_of_pam_and_other_members() -> None:
+    net = aligned("vgg11", 3)
+    given = calibration(net)
+    # Wide layers, so that neither feeding nor tightening changes a group.
+    chosen, drawn, again = (
+        merge(method, net, given, samples=48, shared=0.0, rho=0.5) for method in ("pam", "random", "random")
+    )
+    other = merge("random", net, replace(given, seed=1), samples=48, shared=0.0, rho=0.5)
+    spaces = net.prunable[-3:]
+    for space in spaces:
+        sizes = [np.bincount(merged.owners[space], minlength=8) for merged in (chosen, drawn)]
+        assert np.abs(sizes[0] - sizes[1]).sum() <= 0.2 * sizes[0].sum(), space
+    assert any((chosen.owners[space] != drawn.owners[space]).any() for space in spaces)
+    assert any((other.owners[space] != drawn.owners[space]).any() for space in spaces)
+    assert all((again.owners[space] == drawn.owners[space]).all() for space in spaces)
+
+
+@pytest.mark.parametrize("kind", ["class", "binary", "real"])
+@pytest.mark.parametrize("told", [True, False])
+def test_pam_takes_targets_of_every_kind(kind: str, told: bool) -> None:
+    net = aligned("lenet", 3)
+    x = calibration(net).x
+    answers = {task: output.numpy() for task, output in evaluate(net.graph, x).items()}
+    labels: dict[str, np.ndarray] = {
+        "class": {task: values.argmax(axis=1) for task, values in answers.items()},
+        "binary": {task: np.where(values > 0, 1, -1) for task, values in answers.items()},
+        "real": answers,
+    }[kind]
+    given = Calibration(x, dict.fromkeys(net.tasks, kind), labels if told else {})
+    merged = merge("pam", net, given, samples=48, shared=0.0)
+    by_answers = merge("pam", net, replace(given, labels=labels), samples=48, shared=0.0)
+    assert all((merged.owners[space] == by_answers.owners[space]).all() for space in net.prunable)
+    assert any(len(np.unique(merged.owners[space])) > 1 for space in net.prunable)
 
 
 def test_pam_keeps_what_the_rule_allows_and_loses_only_what_it_forbids() -> None:

@@ -1,0 +1,1 @@
+"""Merge methods. The file `pam_lattice.py` registers the method `pam-lattice`; nothing else names it."""
