@@ -5,11 +5,12 @@ from __future__ import annotations
 from pamc.bundle import Bundle
 from pamc.errors import ConfigError
 from pamc.lower import load_target, lower
+from pamc.redundancy import read_redundancy, redundancy_view
 from pamc.registry import did_you_mean
 from pamc.task_sets import UnknownTaskError, parse_task_set
 from pamc.views import View, network_view, plan_view
 
-__all__ = ["inspect_bundle", "inspect_plan"]
+__all__ = ["inspect_bundle", "inspect_plan", "inspect_redundancy"]
 
 
 def inspect_bundle(bundle: Bundle) -> View:
@@ -37,3 +38,8 @@ def inspect_plan(bundle: Bundle, task_set: str) -> View:
         raise ConfigError(str(error), cure=known) from None
     request = net.task_set(text.split("+"))
     return plan_view(lower(net, [request], load_target(bundle.manifest.target))[request], net.tasks)
+
+
+def inspect_redundancy(bundle: Bundle) -> View:
+    """What the build found out about redundancy. Raises ConfigError for a bundle that holds no such analysis."""
+    return redundancy_view(read_redundancy(bundle))

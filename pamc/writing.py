@@ -12,16 +12,18 @@ import numpy as np
 
 from pamc.bundle import GRAPH, GRAPH_WEIGHTS, VECTORS, BundleWriter, Check, Manifest, digest
 from pamc.bundle.manifest import Latency
+from pamc.data import shuffled
 from pamc.export import Exporter, Session
 from pamc.graph import MultitaskGraph, restrict
 from pamc.graph.serial import dump
 from pamc.lower import Plan, load_target, lower
 from pamc.manifest import Evidence, compose_manifest
 from pamc.progress import Progress
+from pamc.redundancy import REDUNDANCY, SAMPLES, analyse, to_json
 from pamc.scoring import Scorer
 from pamc.spec import InputSpec, Spec
 from pamc.stages import StageRunner
-from pamc.train import predict
+from pamc.train import Samples, predict
 from pamc.verify import golden_vectors, select_samples, verify_exports
 
 __all__ = ["Outcome", "Reporter", "write_bundle"]
@@ -43,7 +45,7 @@ class Reporter(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a bundle is made of."""
+    """What a bundle is made of; ``train`` holds the original networks' answers as its teacher."""
 
     given: InputSpec
     separate: MultitaskGraph
@@ -51,6 +53,7 @@ class Outcome:
     pruned: MultitaskGraph
     plans: Mapping[str, Plan]
     scorer: Scorer
+    train: Samples
 
 
 def write_bundle(
@@ -72,11 +75,15 @@ def write_bundle(
     metadata = {"pamc.name": spec.name, "pamc.target": target, "pamc.network": digest(structure, arrays)}
     emitted = {text: made.plans[text] for text in spec.task_sets}
     proof = select_samples(samples.x, spec.seed, PROOF_SAMPLES)
+    with stages.timed("redundancy"):
+        requests = [plan.request for plan in made.plans.values()]
+        found = analyse(net, shuffled(made.train, spec.seed, SAMPLES), made.scorer.targets, requests, spec.seed)
     checks: list[Check] = []
     with BundleWriter(out, make_parent=True) as writer:
         writer.write_bytes("config.yaml", spec.path.read_bytes())
         writer.write_text(GRAPH, structure)
         writer.write_bytes(GRAPH_WEIGHTS, arrays)
+        writer.write_text(REDUNDANCY, to_json(found))
         writer.write_bytes(VECTORS, golden_vectors(net, samples.x, spec.seed).to_bytes())
         for exporter in exporters:
             folder = writer.root / exporter.name

@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save_file
 
-from pamc.config_checks import BUILT_IN, merge_methods, prune_methods
+from pamc.config_checks import merge_methods, prune_methods
+from pamc.registry import method_names
 from tests.builds.project import QUICK, Net, Project, Run, make_project, trained
 
 Change = Callable[[Project], object]
@@ -97,7 +98,8 @@ def test_model_yaml(plain: Project, change: Change, fragments: tuple[str, ...]) 
 
 def test_the_methods_accepted_by_name_alone_exist_and_need_no_options() -> None:
     for section, registry in (("merge", merge_methods()), ("prune", prune_methods())):
-        for name in BUILT_IN[section]:
+        assert set(method_names(section)) == set(registry.names())
+        for name in registry.names():
             assert registry.check_options(name, {}) == []
 
 

@@ -44,7 +44,7 @@ data: {{train: "data.py:data", eval: "data.py:data"}}
 merge: {{method: {method}, options: {options}}}
 prune:
   method: taylor
-  budget: {{macs: {budget}}}
+  budget: {{expected_macs: {budget}}}
   options: {{step: 0.95, recover: 1, warmup: 0, epochs: 0}}
 train: {{batch_size: 16, epochs: 0, learning_rate: 1e-4}}
 baseline: false
