@@ -5,16 +5,26 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help demo test lint clean
+SUITES := paper-table mnist-5 fashion-4 cifar-vgg cifar-resnet
+SCALE := small
+
+.PHONY: help demo suites test lint clean
 
 help:
 	@echo "make demo   build, verify and measure the digits example"
+	@echo "make suites compare methods on real images: SCALE=smoke, small or full; SUITES=..."
 	@echo "make test   lint, then the tests"
 	@echo "make lint   ruff, mypy, import rules"
 	@echo "make clean  remove everything that make and pamc made here, .venv included"
 
 demo: $(STAMP)
 	$(BIN)/python examples/digits/demo.py
+
+suites: $(STAMP)
+	failed=; for suite in $(SUITES); do \
+		$(BIN)/python benchmarks/suites/paper $$suite --scale $(SCALE) \
+			|| { test $$? -ne 130 || exit 130; failed="$$failed $$suite"; }; \
+		done; test -z "$$failed" || { echo "failed:$$failed" >&2; exit 1; }
 
 test: lint
 	$(BIN)/python -m pytest -q -n 2 -m "not campaign"

@@ -1,0 +1,1 @@
+"""Runnable comparisons of methods on real data; not part of the wheel."""

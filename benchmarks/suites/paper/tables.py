@@ -1,0 +1,161 @@
+"""The results of a suite as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from benchmarks.suites.paper.results import MATCHED, Quantity, Results, View
+from benchmarks.suites.paper.rows import REFERENCE, ROWS
+from benchmarks.suites.paper.stats import Mean, mean_of
+from benchmarks.suites.paper.verdicts import verdicts
+
+__all__ = ["render"]
+
+NONE = "–"
+Column = tuple[str, Callable[[View], str]]
+
+
+def render(results: Results, plots: Mapping[str, Mapping[str, str]]) -> str:
+    """The page of a suite. ``plots`` are file names by what they show, by pruner."""
+    held = results.held
+    seeds = len({cell["seed"] for cell in held["cells"]})
+    parts = [
+        f"# {held['title']}\n",
+        _code(held["command"]),
+        f"{held['machine']}. {seeds} seed{'s' if seeds != 1 else ''}; scale *{held['scale']}*: {_setup(results)}\n",
+        "This page is made from the JSON file of the same name by "
+        f"`python benchmarks/suites/paper render {held['suite']}`.\n",
+        "How to read it:\n",
+        _guide(results),
+    ]
+    for pruner in results.pruners:
+        parts += _section(results, pruner, plots.get(pruner, {}))
+    parts += ["## Methods\n", _methods(results)]
+    return "\n".join(parts)
+
+
+def _section(results: Results, pruner: str, plots: Mapping[str, str]) -> list[str]:
+    rows = results.rows(pruner)
+    parts = [f"## Pruner: {pruner}\n"]
+    parts += [f"![{title}]({file})\n" for title, file in plots.items()]
+    if missed := [row for row in rows if results.missed(row, pruner)]:
+        told = ", ".join(f"{ROWS[row].label} ({results.missed(row, pruner)})" for row in missed)
+        parts.append(f"No network within the budget, seeds: {told}. Their figures are of the other seeds.\n")
+    if verdicts(results, pruner):
+        parts += ["### Expected and got\n", _verdict_table(results, pruner)]
+    parts += ["### Test accuracy, %\n", _accuracy_table(results, pruner, rows)]
+    parts += ["### FLOPs, millions\n", _cost_table(results, pruner, rows, "flops")]
+    if REFERENCE in rows:
+        parts += ["### FLOPs over those of PAM\n", _ratio_table(results, pruner, rows, under=REFERENCE)]
+    if "b1" in rows:
+        parts += ["### FLOPs of B1 over those of the method\n", _ratio_table(results, pruner, rows, over="b1")]
+    parts += ["### MACs, millions\n", _cost_table(results, pruner, rows, "macs")]
+    parts += ["### Parameters, thousands\n", _cost_table(results, pruner, rows, "params")]
+    return parts
+
+
+def _verdict_table(results: Results, pruner: str) -> str:
+    lines = []
+    for verdict in verdicts(results, pruner):
+        claim = verdict.claim
+        unit = " points" if claim.sets is None else ""
+        lines.append(
+            [
+                claim.text,
+                f"≥ {claim.least:g}{unit}",
+                claim.source,
+                NONE if verdict.found is None else _mean(verdict.found, 2) + unit,
+                f"**{verdict.word}**",
+            ]
+        )
+    return _table(["claim", "expected", "paper", "got", "verdict"], lines)
+
+
+def _accuracy_table(results: Results, pruner: str, rows: Sequence[str]) -> str:
+    def cells(tasks: Sequence[str]) -> list[str]:
+        found = [results.originals(tasks), *(results.accuracies(row, pruner, tasks) for row in rows)]
+        return [_of(values, 2) for values in found]
+
+    lines = [[task, *cells((task,))] for task in results.tasks]
+    return _table(["task", "as trained", *map(_label, rows)], [*lines, ["*mean*", *cells(results.tasks)]])
+
+
+def _cost_table(results: Results, pruner: str, rows: Sequence[str], quantity: Quantity) -> str:
+    unit = 1e3 if quantity == "params" else 1e6
+    lines = []
+    for view in (*results.views, results.everything):
+        whole = f"{results.unpruned(view, quantity) / unit:.3f}"
+        found = [results.costs(row, pruner, view, quantity) for row in rows]
+        lines.append(
+            [
+                view.label,
+                whole,
+                *(_of({seed: value / unit for seed, value in values.items()}, 3) for values in found),
+            ]
+        )
+    return _table(["task set", "as trained", *map(_label, rows)], lines)
+
+
+def _ratio_table(results: Results, pruner: str, rows: Sequence[str], over: str = "", under: str = "") -> str:
+    """Ratios ``row / under`` or ``over / row``; unmatched columns are marked in their heads."""
+    fixed = over or under
+    shown = [row for row in rows if row != fixed]
+    heads = [_label(row) + ("" if results.matched(row, fixed, pruner) else " ≠") for row in shown]
+    lines = []
+    for view in (*results.views, results.everything):
+        found = [results.ratio(over or row, under or row, pruner, view) for row in shown]
+        lines.append([view.label, *(NONE if ratio is None else _mean(ratio, 2) for ratio in found)])
+    return _table(["task set", *heads], lines)
+
+
+def _guide(results: Results) -> str:
+    tasks = len(results.tasks)
+    lines = [
+        "Every row but the last two controls prunes within the same budget: the smallest network that loses at most "
+        f"{results.held['setup']['max_drop']:g} points of validation accuracy on every task. Accuracies in the tables "
+        "are of test images that nothing was chosen on.",
+        "FLOPs count as the paper does: multiplications and additions, 2 MACs less one for each value of a layer with "
+        "weights. Counts are exact.",
+        f"With {tasks} tasks there are {2**tasks - 1} task sets. A mean over sets is the mean of their costs.",
+        "A figure is the mean over seeds, ± half of its 95 % t-interval. Ratios are taken seed by seed.",
+        f"≠ marks a comparison whose mean accuracies differ by more than {MATCHED:g} points: its costs cannot be "
+        "compared.",
+        "A claim *holds* when the whole interval agrees, *holds on average* when only the mean does, or there is one "
+        "seed.",
+    ]
+    return "".join(f"- {line}\n" for line in lines)
+
+
+def _methods(results: Results) -> str:
+    names = dict.fromkeys(row for pruner in results.pruners for row in results.rows(pruner))
+    seconds = {row: results.seconds(row) for row in names}
+    lines = [[_label(row), ROWS[row].about, f"{seconds[row]:.0f}"] for row in names]
+    return _table(["method", "what it does", "seconds per run"], lines, left=2)
+
+
+def _setup(results: Results) -> str:
+    networks = results.held["setup"]["networks"]
+    images = ", ".join(f"{count} {part}" for part, count in networks["sizes"].items())
+    return f"{networks['net']} on {networks['data']} ({images} images), trained for {networks['epochs']} epochs."
+
+
+def _label(row: str) -> str:
+    return ROWS[row].label
+
+
+def _of(values: Mapping[int, float], digits: int) -> str:
+    return _mean(mean_of([*values.values()]), digits) if values else NONE
+
+
+def _mean(mean: Mean, digits: int) -> str:
+    text = f"{mean.value:.{digits}f}"
+    return text if mean.half is None else f"{text} ± {mean.half:.{digits}f}"
+
+
+def _code(text: str) -> str:
+    return f"    {text}\n"
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    rule = ["---"] * left + ["---:"] * (len(heads) - left)
+    return "\n".join("| " + " | ".join(row) + " |" for row in [heads, rule, *rows]) + "\n"
