@@ -16,7 +16,7 @@ import torch
 import pamc
 from benchmarks.suites.datasets import Dataset
 from benchmarks.suites.paper.controls import fresh, hard_sharing
-from benchmarks.suites.paper.rows import ROWS, Row
+from benchmarks.suites.paper.rows import PRUNERS, ROWS, Row
 from benchmarks.suites.paper.setups import Setup
 from benchmarks.suites.paper.store import Store
 from benchmarks.suites.paper.train import dataset, separate
@@ -60,6 +60,17 @@ class Cell:
     def merge_options(self) -> Mapping[str, object]:
         """The row's own options, and those of the setup."""
         return {**self.setup.merges.get(self.row.merge, {}), **self.row.options}
+
+    @property
+    def prune_method(self) -> str:
+        """The row's own pruner, or the table's."""
+        return self.row.prune or PRUNERS[self.pruner].method
+
+    @property
+    def prune_options(self) -> Mapping[str, object]:
+        """The schedule of the setup, and what makes the table's pruner."""
+        own = {} if self.row.prune else PRUNERS[self.pruner].options
+        return {**self.setup.pruners.get(self.prune_method, {}), **own}
 
     @property
     def needed(self) -> Cell | None:
@@ -117,8 +128,8 @@ class _Run:
         return verify_multitask(MERGE_METHODS.get(row.merge).function(self.separate, given, options), row.merge)
 
     def pruned(self, net: MultitaskGraph, fraction: float = 1.0) -> MultitaskGraph:
-        method = self.cell.row.prune or self.cell.pruner
-        options = PRUNE_METHODS.parse_options(method, self.cell.setup.pruners.get(method, {}))
+        method = self.cell.prune_method
+        options = PRUNE_METHODS.parse_options(method, self.cell.prune_options)
         allowed = dict.fromkeys(net.tasks, fraction * self.cell.setup.max_drop)
         pruning = Pruning(
             train=self.train,
@@ -187,10 +198,7 @@ def run(cell: Cell) -> str:
         "seed": cell.seed,
         "tasks": list(work.data.tasks),
         "merge": {"method": cell.row.merge, "options": dict(cell.merge_options)},
-        "prune": {
-            "method": cell.row.prune or cell.pruner,
-            "options": dict(cell.setup.pruners.get(cell.row.prune or cell.pruner, {})),
-        },
+        "prune": {"method": cell.prune_method, "options": dict(cell.prune_options)},
         "versions": {"pamc": pamc.__version__, "torch": str(torch.__version__), "numpy": np.__version__},
         "originals": dict(Scorer(work.data.targets, test).scores(work.separate)),
         "unpruned": _costs(work.separate),

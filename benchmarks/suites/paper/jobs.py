@@ -69,7 +69,8 @@ def run_jobs(jobs: Sequence[Job], workers: int, display: Display) -> dict[str, s
                 if broken:
                     fail(waiting.pop(job.name).name, f"needs {broken[0]}, which failed")
                 elif len(running) < workers and not any(name in waiting or name in running for name in job.needs):
-                    running[job.name] = _start(waiting.pop(job.name))
+                    with _uninterrupted():
+                        running[job.name] = _start(waiting.pop(job.name))
                     display.started(job.name)
             if running:
                 wait([item.answer for item in running.values()])
@@ -115,6 +116,16 @@ def _answer(item: _Running) -> tuple[bool, str]:
         item.process.join()
         return False, f"its process ended with code {item.process.exitcode}"
     return bool(ok), str(text)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C waits: between its start and the note of it a process would be ended by nobody."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
