@@ -153,6 +153,11 @@ class _Search:
                 inside = len(snapshots) - 1
             if share * pruning.budget.fraction > 1 + schedule.slack and pruning.budget.macs is None:
                 # The last step cut something vital: take it back, cut less, and let the victim's loss weigh more.
+                if len(snapshots) == 1:
+                    pruning.progress.note(
+                        f"training before the first step took {share:.1f} times the budget, so nothing is pruned: "
+                        "give it more steps (recover), a lower learning rate, or the pruner's penalty less weight"
+                    )
                 if retries == 0 or len(snapshots) == 1:
                     return snapshots, inside
                 snapshots.pop()

@@ -38,7 +38,7 @@ class VibOptions(MoveOptions):
     the log alpha from which on a unit goes before any other. ``exponent`` is 0: the divergence has the price in it."""
 
     exponent: float = 0.0
-    kl: float = 1.0
+    kl: float = 0.1
     gate_rate: float = 0.05
     threshold: float = 0.01
 
