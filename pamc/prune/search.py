@@ -32,8 +32,8 @@ class Schedule:
     """``step`` is the fraction of the cost that one iteration removes after ``recover`` mini-batches;
     ``warmup`` epochs heal the merge first, ``epochs`` fine-tune a candidate. Pruning for an accuracy budget stops
     once a task's drop, not yet fine-tuned, exceeds its budget by ``slack`` times the budget, and ``retries`` smaller
-    steps instead of the last one did so too. A candidate that misses by little is fine-tuned up to ``attempts``
-    times."""
+    steps instead of the last one did so too (before the first cut: when ``retries`` fine-tunings did not help).
+    A candidate that misses by little is fine-tuned up to ``attempts`` times."""
 
     step: float = 0.12
     recover: int = 60
@@ -152,17 +152,18 @@ class _Search:
             if share <= 1:
                 inside = len(snapshots) - 1
             if share * pruning.budget.fraction > 1 + schedule.slack and pruning.budget.macs is None:
-                # The last step cut something vital: take it back, cut less, and let the victim's loss weigh more.
-                if len(snapshots) == 1:
-                    pruning.progress.note(
-                        f"training before the first step took {share:.1f} times the budget, so nothing is pruned: "
-                        "give it more steps (recover), a lower learning rate, or the pruner's penalty less weight"
-                    )
-                if retries == 0 or len(snapshots) == 1:
+                if retries == 0:
                     return snapshots, inside
-                snapshots.pop()
-                fraction, retries = fraction / 2, retries - 1
+                retries -= 1
+                if len(snapshots) == 1:
+                    pruning.progress.note(f"step {count}: {share:.1f} times the budget before any cut, trained longer")
+                    healed, _ = self.candidate(0, last)
+                    snapshots = [Snapshot(State(healed), weights, path)]
+                    continue
+                # The last step cut something vital: take it back, cut less, and let the victim's loss weigh more.
                 pruning.progress.note(f"step {count}: {share:.1f} times the budget, one step back")
+                snapshots.pop()
+                fraction /= 2
                 continue
             smaller = pruning.macs(pruned.net)
             if smaller < current:

@@ -71,6 +71,20 @@ def test_the_smallest_network_inside_the_budget_is_found() -> None:
     assert min(costs) < 0.95 * threshold
 
 
+def test_a_merge_that_warming_up_does_not_heal_is_trained_longer_before_it_is_cut() -> None:
+    net = separate()
+    whole = expected_macs(net, {7: 1.0})
+    memory = Memory()
+    given = problem(0.5 * whole, net, checkpoints=memory)
+
+    def drops(candidate: MultitaskGraph) -> dict[str, float]:
+        healed = any(name.startswith("tuned-") for name in memory.held)
+        return dict(given.drops(candidate)) if healed else dict.fromkeys(candidate.tasks, 10.0)
+
+    found = prune_iteratively(net, replace(given, drops=drops), QUICK, drop_units)
+    assert expected_macs(found, {7: 1.0}) < 0.6 * whole
+
+
 def test_a_run_resumes_from_its_checkpoints() -> None:
     net = separate()
     memory = Memory()
