@@ -16,7 +16,7 @@ import torch
 import pamc
 from benchmarks.suites.datasets import Dataset
 from benchmarks.suites.paper.controls import fresh, hard_sharing
-from benchmarks.suites.paper.rows import PRUNERS, ROWS, Row
+from benchmarks.suites.paper.rows import ROWS, Row
 from benchmarks.suites.paper.setups import Setup
 from benchmarks.suites.paper.store import Store
 from benchmarks.suites.paper.train import dataset, separate
@@ -64,13 +64,12 @@ class Cell:
     @property
     def prune_method(self) -> str:
         """The row's own pruner, or the table's."""
-        return self.row.prune or PRUNERS[self.pruner].method
+        return self.row.prune or self.pruner
 
     @property
     def prune_options(self) -> Mapping[str, object]:
-        """The schedule of the setup, and what makes the table's pruner."""
-        own = {} if self.row.prune else PRUNERS[self.pruner].options
-        return {**self.setup.pruners.get(self.prune_method, {}), **own}
+        """Those of the setup."""
+        return self.setup.pruners.get(self.prune_method, {})
 
     @property
     def needed(self) -> Cell | None:

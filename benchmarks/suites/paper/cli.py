@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def _names(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
-    known = tuple(ROWS) if parameter.name == "rows" else tuple(PRUNERS)
+    known = tuple(ROWS) if parameter.name == "rows" else PRUNERS
     names = known if value is None else tuple(value.split(","))
     if unknown := [name for name in names if name not in known]:
         raise click.BadParameter(f"unknown: {', '.join(unknown)}; known: {', '.join(known)}")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-__all__ = ["PRUNERS", "REFERENCE", "ROWS", "Pruner", "Row"]
+__all__ = ["PRUNERS", "REFERENCE", "ROWS", "Row"]
 
 Kind = Literal["alone", "merge", "hard", "fresh"]
 
@@ -32,49 +32,29 @@ class Row:
     needs: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Pruner:
-    """A pruner of a table: a method with some of its options; the others come from the setup."""
-
-    method: str
-    about: str
-    options: Mapping[str, object] = field(default_factory=dict)
-
-
-PRUNERS: Mapping[str, Pruner] = {
-    "taylor": Pruner("taylor", "Taylor (CVPR 2019), importance against the cost saved, releases"),
-    "vib": Pruner("vib", "VIBNet (ICML 2018)"),
-    "published": Pruner(
-        "taylor",
-        "Taylor as in the published PAM code: mean |dL/dg|, one ranking whatever a unit costs, no releases",
-        {"criterion": "absolute", "exponent": 0.0, "releases": False},
-    ),
-}
-"""The first two are the pruners of the paper as pamc has them, the third is how its code used the first."""
-
-BOTH = ("taylor", "vib")
-EVERY = (*BOTH, "published")
+PRUNERS = ("taylor", "vib")
+"""Taylor (CVPR 2019) and VIBNet (ICML 2018) are the two pruners of the paper."""
 
 REFERENCE = "pam"
 
 _LIST = (
-    Row("b1", "B1 alone", "every network pruned by itself; costs add up", "alone", pruners=EVERY),
-    Row("b2-concat", "B2 concat", "all units shared by all tasks, then pruned", merge="concat", pruners=EVERY),
-    Row("b2-mtz", "B2 MTZ", "zipped layer by layer into one shared trunk, then pruned", merge="mtz", pruners=BOTH),
+    Row("b1", "B1 alone", "every network pruned by itself; costs add up", "alone", pruners=PRUNERS),
+    Row("b2-concat", "B2 concat", "all units shared by all tasks, then pruned", merge="concat", pruners=PRUNERS),
+    Row("b2-mtz", "B2 MTZ", "zipped layer by layer into one shared trunk, then pruned", merge="mtz", pruners=PRUNERS),
     Row(
         "pam-paper",
         "PAM paper",
         "Regroup with the estimator of the published code, then pruned",
         merge="pam",
         options={"estimator": "paper"},
-        pruners=BOTH,
+        pruners=PRUNERS,
     ),
     Row(
         "pam",
         "PAM",
         "Regroup of the later half of the layers with the robust estimator, then pruned",
         merge="pam",
-        pruners=EVERY,
+        pruners=PRUNERS,
     ),
     Row(
         "pam-all",
@@ -82,7 +62,7 @@ _LIST = (
         "Regroup of every layer, the first ones too, then pruned",
         merge="pam",
         options={"shared": 0.0},
-        pruners=EVERY,
+        pruners=PRUNERS,
     ),
     Row("pam-lattice", "PAM lattice", "Regroup into all 2^N - 1 groups, then pruned", merge="pam-lattice"),
     Row("branch", "branch", "the first layers shared by all, the others by nobody, then pruned", merge="branch"),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.suites.paper.rows import PRUNERS, ROWS, Row
+from benchmarks.suites.paper.rows import ROWS, Row
 from benchmarks.suites.paper.setups import Networks, Setup
 from pamc.bundle.cache import cache_root
 from pamc.bundle.digest import digest
@@ -71,8 +71,7 @@ class Store:
     def _key(self, setup: Setup, row: Row, pruner: str, seed: int) -> str:
         needs = self._key(setup, ROWS[row.needs], pruner, seed) if row.needs else ""
         does = (row.kind, row.merge, dict(row.options), row.prune or "")
-        options = PRUNERS[pruner].options
-        return digest(VERSION, setup, does, [pruner, dict(options)] if options else pruner, seed, needs)
+        return digest(VERSION, setup, does, pruner, seed, needs)
 
 
 def write(path: Path, data: bytes) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from benchmarks.suites.paper.results import MATCHED, Quantity, Results, View
-from benchmarks.suites.paper.rows import PRUNERS, REFERENCE, ROWS
+from benchmarks.suites.paper.rows import REFERENCE, ROWS
 from benchmarks.suites.paper.stats import Mean, mean_of
 from benchmarks.suites.paper.verdicts import verdicts
 
@@ -36,7 +36,7 @@ def render(results: Results, plots: Mapping[str, Mapping[str, str]]) -> str:
 
 def _section(results: Results, pruner: str, plots: Mapping[str, str]) -> list[str]:
     rows = results.rows(pruner)
-    parts = [f"## Pruner: {pruner}\n", f"{PRUNERS[pruner].about}.\n"]
+    parts = [f"## Pruner: {pruner}\n"]
     parts += [f"![{title}]({file})\n" for title, file in plots.items()]
     if missed := [row for row in rows if results.missed(row, pruner)]:
         told = ", ".join(f"{ROWS[row].label} ({results.missed(row, pruner)})" for row in missed)
