@@ -6,15 +6,17 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
+from benchmarks.suites.paper.cell import Cell
 from benchmarks.suites.paper.display import shown
 from benchmarks.suites.paper.jobs import run_jobs
 from benchmarks.suites.paper.plan import cells, jobs
 from benchmarks.suites.paper.plots import accuracy_plot, cost_plot
-from benchmarks.suites.paper.results import collect, read
+from benchmarks.suites.paper.results import Found, collect, read
 from benchmarks.suites.paper.rows import PRUNERS, ROWS
 from benchmarks.suites.paper.setups import SCALES, SUITES
 from benchmarks.suites.paper.store import Store, write
@@ -44,6 +46,7 @@ def _command(suite: str) -> click.Command:
     @click.command(suite, help=SUITES[suite].title)
     @click.option("--scale", type=click.Choice(SCALES), default="small", show_default=True)
     @click.option("--seeds", type=click.IntRange(min=1), help="Number of seeds; default: the scale's.")
+    @click.option("--max-drop", type=click.FloatRange(min=0), help="Points a task may lose; default: the scale's.")
     @click.option("--rows", callback=_names, help="Some of the methods, as a,b; default: all.")
     @click.option("--pruners", callback=_names, help="Some of the pruners, as a,b; default: all.")
     @click.option("--workers", type=click.IntRange(min=1), help="Cells at a time; default: the number of cores.")
@@ -52,14 +55,26 @@ def _command(suite: str) -> click.Command:
     def command(
         scale: str,
         seeds: int | None,
+        max_drop: float | None,
         rows: tuple[str, ...],
         pruners: tuple[str, ...],
         workers: int | None,
         fresh: bool,
         out: Path | None,
     ) -> None:
-        folder = out or (SMOKE_OUT if scale == "smoke" else OUT)
-        sys.exit(_run(suite, scale, seeds, rows, pruners, workers or _cores(), fresh, folder))
+        page, setup = suite, SUITES[suite].setups[scale]
+        if max_drop is not None:
+            page, setup = f"{suite}-drop-{max_drop:g}", replace(setup, max_drop=max_drop)
+        wanted = cells(setup, rows, pruners, seeds or setup.seeds, Store.default())
+        if fresh:
+            for cell in wanted:
+                cell.store.drop(cell.folder)
+        finished, code = _run(f"{page}, {scale}", wanted, workers or _cores())
+        if finished:
+            path = (out or (SMOKE_OUT if scale == "smoke" else OUT)) / f"{page}.json"
+            collect(SUITES[suite], scale, setup, _spelled(), finished, path)
+            _pages(path)
+        sys.exit(code)
 
     return command
 
@@ -69,47 +84,27 @@ for name in SUITES:
 
 
 @main.command("render")
-@click.argument("suites", nargs=-1, type=click.Choice([*SUITES]))
-@click.option("--out", type=click.Path(path_type=Path), default=OUT, show_default=True)
-def _render(suites: Sequence[str], out: Path) -> None:
-    """Make the pages and plots again from the JSON files in the folder."""
-    present = [name for name in SUITES if (out / f"{name}.json").exists()]
-    for name in suites or present:
-        _pages(out / f"{name}.json")
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path, exists=True))
+def _render(files: Sequence[Path]) -> None:
+    """Make the pages and plots of results FILES again; default: of all in docs/benchmarks."""
+    for path in files or sorted(OUT.glob("*.json")):
+        _pages(path)
 
 
-def _run(
-    suite: str,
-    scale: str,
-    seeds: int | None,
-    rows: Sequence[str],
-    pruners: Sequence[str],
-    workers: int,
-    fresh: bool,
-    out: Path,
-) -> int:
-    """Compute what is missing, then write the results. Returns the exit code."""
-    setup, store = SUITES[suite].setups[scale], Store.default()
-    wanted = cells(setup, rows, pruners, seeds or setup.seeds, store)
-    if fresh:
-        for cell in wanted:
-            store.drop(cell.folder)
+def _run(title: str, wanted: Sequence[Cell], workers: int) -> tuple[list[Found], int]:
+    """Compute what is missing. Returns the results that there are, and the exit code; none of them after Ctrl-C."""
     todo = jobs(wanted)
     held = len(wanted) - sum(job.name in {cell.name for cell in wanted} for job in todo)
-    print(f"{suite}, {scale}: {len(wanted)} cells, {held} finished before; {len(todo)} jobs on {workers} workers")
+    print(f"{title}: {len(wanted)} cells, {held} finished before; {len(todo)} jobs on {workers} workers")
     try:
         with shown(len(todo)) as display:
             errors = run_jobs(todo, workers, display)
     except KeyboardInterrupt:
         print("interrupted; what is finished is kept, and the same command goes on from there", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    if any(store.result(cell.folder) is not None for cell in wanted):
-        path = out / f"{suite}.json"
-        collect(SUITES[suite], scale, _spelled(), wanted, path)
-        _pages(path)
+        return [], EXIT_INTERRUPTED
     if errors:
         print(f"{len(errors)} of {len(todo)} jobs failed: {', '.join(errors)}", file=sys.stderr)
-    return 1 if errors else 0
+    return [result for cell in wanted if (result := cell.store.result(cell.folder)) is not None], int(bool(errors))
 
 
 def _pages(path: Path) -> None:

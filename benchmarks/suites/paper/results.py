@@ -10,15 +10,14 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
 
-from benchmarks.suites.paper.cell import Cell
 from benchmarks.suites.paper.rows import PRUNERS, ROWS
-from benchmarks.suites.paper.setups import Suite
+from benchmarks.suites.paper.setups import Setup, Suite
 from benchmarks.suites.paper.stats import Mean, mean_of
 from benchmarks.suites.paper.store import VERSION, write
 from pamc.task_sets import all_task_sets
 from pamc_bench.environment import describe_machine
 
-__all__ = ["MATCHED", "Results", "View", "collect", "read"]
+__all__ = ["MATCHED", "Found", "Results", "View", "collect", "read"]
 
 Quantity = Literal["flops", "macs", "params"]
 Found = Mapping[str, Any]
@@ -35,9 +34,8 @@ class View:
     sets: tuple[str, ...]
 
 
-def collect(suite: Suite, scale: str, command: str, cells: Sequence[Cell], path: Path) -> None:
-    """Write the results of the cells that are finished, with the command and the machine that made them."""
-    found = [result for cell in cells if (result := cell.store.result(cell.folder)) is not None]
+def collect(suite: Suite, scale: str, setup: Setup, command: str, cells: Sequence[Found], path: Path) -> None:
+    """Write the results of finished cells, with the command and the machine that made them."""
     held = {
         "suite": suite.name,
         "title": suite.title,
@@ -45,8 +43,8 @@ def collect(suite: Suite, scale: str, command: str, cells: Sequence[Cell], path:
         "command": command,
         "version": VERSION,
         "machine": describe_machine(("torch",)),
-        "setup": asdict(suite.setups[scale]),
-        "cells": found,
+        "setup": asdict(setup),
+        "cells": cells,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     write(path, (json.dumps(held, indent=1) + "\n").encode())

@@ -23,8 +23,7 @@ def render(results: Results, plots: Mapping[str, Mapping[str, str]]) -> str:
         f"# {held['title']}\n",
         _code(held["command"]),
         f"{held['machine']}. {seeds} seed{'s' if seeds != 1 else ''}; scale *{held['scale']}*: {_setup(results)}\n",
-        "This page is made from the JSON file of the same name by "
-        f"`python benchmarks/suites/paper render {held['suite']}`.\n",
+        "`python benchmarks/suites/paper render` makes this page again from the JSON file of the same name.\n",
         "How to read it:\n",
         _guide(results),
     ]
