@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -34,13 +35,14 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Reading", "evaluate", "read_values", "run", "tensors"]
+__all__ = ["Reading", "evaluate", "parts", "read_values", "run", "tensors"]
 
 Params = Callable[[Node, str], Tensor]
 Reading = Callable[[str, Tensor], Tensor]
 """``(name of a value, value) -> the value as its readers see it``."""
 
 MOMENTUM = 0.1
+MOST_VALUES = 2**27
 
 _ACTIVATIONS: Mapping[str, Callable[[Tensor, float], Tensor]] = {
     "relu": lambda x, _: F.relu(x),
@@ -138,6 +140,12 @@ def tensors(graph: Graph, dtype: torch.dtype = torch.float32, device: str | torc
     }
 
 
+def parts(graph: Graph, x: NDArray[np.generic] | Tensor, most: int | None = None) -> list[Tensor]:
+    """``x`` in parts of at most ``most`` samples, and so few that all values of the graph fit into memory."""
+    values = sum(math.prod(shape) for shape in graph.shapes.values())
+    return list(torch.split(torch.as_tensor(x), max(1, min(most or len(x), MOST_VALUES // values))))
+
+
 def evaluate(
     graph: Graph, x: NDArray[np.generic] | Tensor, *, dtype: torch.dtype = torch.float32, batch: int = 256
 ) -> dict[str, Tensor]:
@@ -145,23 +153,33 @@ def evaluate(
     held = tensors(graph, dtype)
     pieces: list[dict[str, Tensor]] = []
     with torch.no_grad():
-        for part in torch.split(torch.as_tensor(x), batch):
+        for part in parts(graph, x, batch):
             values = run(graph, part, lambda node, role: held[node.params[role]])
             pieces.append({name: values[value] for name, value in graph.outputs.items()})
     return {name: torch.cat([piece[name] for piece in pieces]) for name in graph.outputs}
 
 
-def read_values(net: MultitaskGraph, x: NDArray[np.generic]) -> dict[str, list[Tensor]]:
-    """What readers see of every prunable space for ``x``: ``(n, units, positions)`` at each place where it is read."""
+def read_values(net: MultitaskGraph, x: NDArray[np.generic]) -> Iterator[dict[str, list[Tensor]]]:
+    """What readers see of every prunable space: ``(n, units, positions)`` at each place where it is read.
+
+    One part of ``x`` after another, since all of a large network's values do not fit into memory.
+    """
     held = tensors(net.graph)
-    with torch.no_grad():
-        values = run(net.graph, torch.as_tensor(x), lambda node, role: held[node.params[role]])
-    seen: dict[str, list[Tensor]] = {}
-    for space in net.prunable:
-        size = net.spaces.sizes[space]
-        links = net.spaces.readers[space]
-        places = dict.fromkeys((net.graph.by_name[link.reader].inputs[0], link.start, link.block) for link in links)
-        seen[space] = [
-            values[value][:, start : start + size * block].reshape(len(x), size, -1) for value, start, block in places
-        ]
-    return seen
+    places = {
+        space: dict.fromkeys(
+            (net.graph.by_name[link.reader].inputs[0], link.start, link.block) for link in net.spaces.readers[space]
+        )
+        for space in net.prunable
+    }
+    for part in parts(net.graph, x):
+        with torch.no_grad():
+            values = run(net.graph, part, lambda node, role: held[node.params[role]])
+        yield {
+            space: [
+                values[value][:, start : start + net.spaces.sizes[space] * block].reshape(
+                    len(part), net.spaces.sizes[space], -1
+                )
+                for value, start, block in found
+            ]
+            for space, found in places.items()
+        }

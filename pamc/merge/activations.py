@@ -19,8 +19,10 @@ def unit_activations(net: MultitaskGraph, x: NDArray[np.generic]) -> Mapping[str
 
     A space that is read at several places (a residual stream) gives the mean over these places.
     """
-    return {
-        space: np.mean([part.amax(dim=2).to(torch.float64).numpy() for part in parts], axis=0)
-        for space, parts in read_values(net, x).items()
-        if parts
-    }
+    found: dict[str, list[NDArray[np.float64]]] = {}
+    for seen in read_values(net, x):
+        for space, places in seen.items():
+            if places:
+                peaks = [place.amax(dim=2).to(torch.float64).numpy() for place in places]
+                found.setdefault(space, []).append(np.mean(peaks, axis=0))
+    return {space: np.concatenate(pieces) for space, pieces in found.items()}

@@ -25,34 +25,54 @@ CHUNK = 0.25
 
 @dataclass(frozen=True)
 class Responses:
-    """What readers see of each unit of a space on calibration samples: ``centred`` is ``(units, values)``."""
+    """What readers see of each unit of a space on calibration samples: ``mean`` is ``(units,)``, ``products``
+    ``(units, units)`` the sums of products of the deviations from it."""
 
-    centred: NDArray[np.float64]
     mean: NDArray[np.float64]
+    products: NDArray[np.float64]
 
     @property
     def correlation(self) -> NDArray[np.float64]:
         """``(units, units)``; 0 for units that never change."""
-        norm = np.linalg.norm(self.centred, axis=1)
-        scaled = self.centred / np.maximum(norm, 1e-12)[:, None]
-        answer: NDArray[np.float64] = scaled @ scaled.T
+        norm = np.maximum(np.sqrt(self.products.diagonal()), 1e-12)
+        answer: NDArray[np.float64] = self.products / norm / norm[:, None]
         return answer
 
     def slope(self, kept: int, gone: int) -> float:
         """Least-squares factor by which the kept unit stands in for the other."""
-        energy = float(self.centred[kept] @ self.centred[kept])
-        return float(self.centred[kept] @ self.centred[gone]) / energy if energy > 1e-12 else 0.0
+        energy = float(self.products[kept, kept])
+        return float(self.products[kept, gone]) / energy if energy > 1e-12 else 0.0
 
 
 def responses(net: MultitaskGraph, x: NDArray[np.generic]) -> Mapping[str, Responses]:
     """Responses of every prunable space at the places where it is read."""
-    found = {}
-    for space, parts in read_values(net, x).items():
-        seen = [part.transpose(0, 1).flatten(1).to(torch.float64).numpy() for part in parts]
-        table = np.concatenate(seen, axis=1)
-        mean = table.mean(axis=1)
-        found[space] = Responses(table - mean[:, None], mean)
-    return found
+    found: dict[str, _Sums] = {}
+    for seen in read_values(net, x):
+        for space, places in seen.items():
+            values = [place.transpose(0, 1).flatten(1).to(torch.float64).numpy() for place in places]
+            table = np.concatenate(values, axis=1)
+            found.setdefault(space, _Sums(table.mean(axis=1))).add(table)
+    return {space: sums.responses() for space, sums in found.items()}
+
+
+class _Sums:
+    """Sums over values that come in parts, of deviations from a first guess of the mean: so nothing cancels."""
+
+    def __init__(self, guess: NDArray[np.float64]) -> None:
+        self.guess = guess
+        self.count = 0
+        self.total = np.zeros_like(guess)
+        self.products = np.zeros((len(guess), len(guess)))
+
+    def add(self, table: NDArray[np.float64]) -> None:
+        moved = table - self.guess[:, None]
+        self.count += moved.shape[1]
+        self.total += moved.sum(axis=1)
+        self.products += moved @ moved.T
+
+    def responses(self) -> Responses:
+        shift = self.total / self.count
+        return Responses(self.guess + shift, self.products - np.outer(self.total, shift))
 
 
 def _coverage(net: MultitaskGraph, space: str, unit: int, owners: int) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -26,8 +25,6 @@ __all__ = ["IMPORTANCE", "SAMPLES", "SIMILARITY", "analyse"]
 SAMPLES = 256
 SIMILARITY = 0.95
 IMPORTANCE = 0.05
-MOST_VALUES = 2**28
-LEAST = 16
 
 
 def analyse(
@@ -36,22 +33,20 @@ def analyse(
     """Judge a network by training samples, labelled or with the original networks' answers as their teacher.
 
     Duplicates are units with disjoint owners whose readers see values with an absolute correlation of at least
-    ``SIMILARITY``, on the samples that fit into memory at once. A shared unit is partly needed when its importance to
+    ``SIMILARITY``. A shared unit is partly needed when its importance to
     one of its owners is below ``IMPORTANCE``. Gains are exact costs of ``requests`` (masks).
     """
     labels = {target.task: encode_labels(truth_of(target, samples), KINDS[target.loss]) for target in targets}
-    parts = _parts(net, samples.x)
-    matters = importance(net, parts, seed)
+    matters = importance(net, samples.x, seed)
     needed = {space: _needed(net, space, found) for space, found in matters.items()}
     pairs = {
         space: twins(seen.correlation, net.owners[space], SIMILARITY)
-        for space, seen in responses(net, parts[0]).items()
+        for space, seen in responses(net, samples.x).items()
     }
     wanted = _changes(net, matters, needed, pairs)
     applied = feasible(net, wanted)
     before, after = costs(net), costs(remedied(net, applied))
-    activations = [unit_activations(net, x) for x in parts]
-    known = {space: np.concatenate([part[space] for part in activations]) for space in net.prunable}
+    known = unit_activations(net, samples.x)
     return Redundancy(
         samples=len(samples),
         seed=seed,
@@ -83,12 +78,6 @@ def analyse(
         ),
         gains={name_of(request, net.tasks): Gain(before[request].macs, after[request].macs) for request in requests},
     )
-
-
-def _parts(net: MultitaskGraph, x: NDArray[np.generic]) -> list[NDArray[np.generic]]:
-    """The samples in parts whose values fit into memory."""
-    values = sum(math.prod(shape) for shape in net.graph.shapes.values())
-    return np.array_split(x, math.ceil(len(x) / max(LEAST, MOST_VALUES // values)))
 
 
 def _rounded(value: float) -> float:

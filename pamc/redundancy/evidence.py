@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pamc.graph import MultitaskGraph
-from pamc.graph.interpret import run, tensors
+from pamc.graph.interpret import parts, run, tensors
 from pamc.graph.owners import DTYPE
 
 __all__ = ["Influence", "importance", "influence", "twins"]
@@ -19,23 +19,23 @@ Influence = Mapping[str, NDArray[np.float64]]
 """``{space: (tasks, units)}``."""
 
 
-def influence(net: MultitaskGraph, parts: Sequence[NDArray[np.generic]], seed: int) -> Influence:
+def influence(net: MultitaskGraph, x: NDArray[np.generic], seed: int) -> Influence:
     """Mean square by which a unit's deviation from its mean moves each task's outputs.
 
     To first order, where units are read, with one backward pass per task: for random signs r the square of
     d(r * outputs)/d(gate), per sample, has the expectation of the summed squares of the outputs' derivatives
-    (Hutchinson's estimator). The samples come in ``parts`` that fit into memory; means are those of a part.
+    (Hutchinson's estimator). Means are those of the samples that fit into memory at once.
     """
     generator = torch.Generator().manual_seed(seed)
     sums = {space: np.zeros((len(net.tasks), net.spaces.sizes[space])) for space in net.prunable}
-    for x in parts:
-        for task, moved in enumerate(_moved(net, x, generator)):
+    for part in parts(net.graph, x):
+        for task, moved in enumerate(_moved(net, part, generator)):
             for space, total in sums.items():
                 total[task] += np.square(moved[space]).sum(axis=0)
-    return {space: total / sum(map(len, parts)) for space, total in sums.items()}
+    return {space: total / len(x) for space, total in sums.items()}
 
 
-def _moved(net: MultitaskGraph, x: NDArray[np.generic], generator: torch.Generator) -> Iterator[Influence]:
+def _moved(net: MultitaskGraph, x: Tensor, generator: torch.Generator) -> Iterator[Influence]:
     """``{space: (n, units)}`` for one task after the other: the derivatives of its outputs, with random signs."""
     held = tensors(net.graph)
     gates: dict[str, Tensor] = {}
@@ -45,7 +45,7 @@ def _moved(net: MultitaskGraph, x: NDArray[np.generic], generator: torch.Generat
         deviation = (value - value.mean(dim=0)).detach()
         return value + deviation * gates[name].reshape(*value.shape[:2], *(1,) * (value.dim() - 2))
 
-    values = run(net.graph, torch.as_tensor(x), lambda node, role: held[node.params[role]], reading=reading)
+    values = run(net.graph, x, lambda node, role: held[node.params[role]], reading=reading)
     for task in net.tasks:
         outputs = values[net.graph.outputs[task]]
         signs = torch.randint(0, 2, outputs.shape, generator=generator) * 2 - 1
@@ -64,10 +64,10 @@ def _moved(net: MultitaskGraph, x: NDArray[np.generic], generator: torch.Generat
         yield moved
 
 
-def importance(net: MultitaskGraph, parts: Sequence[NDArray[np.generic]], seed: int) -> Influence:
+def importance(net: MultitaskGraph, x: NDArray[np.generic], seed: int) -> Influence:
     """Influence in multiples of its mean over the units that the task owns; 1 where that is 0."""
     relative = {}
-    for space, moved in influence(net, parts, seed).items():
+    for space, moved in influence(net, x, seed).items():
         owned = np.stack([net.owners[space] >> DTYPE(task) & DTYPE(1) for task in range(len(net.tasks))])
         mean = (moved * owned).sum(axis=1, keepdims=True) / np.maximum(owned.sum(axis=1, keepdims=True), 1)
         relative[space] = np.where(mean > 0, moved / np.where(mean > 0, mean, 1.0), 1.0)

@@ -1,5 +1,6 @@
 """Stacking pruned networks and sharing their units: what is computed, what it costs, what is refused."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 
 from pamc.errors import ConfigError
 from pamc.graph import MultitaskGraph, compact, cost, expected_macs, restrict, stack, uniform_workload, verify_multitask
-from pamc.graph.interpret import evaluate
+from pamc.graph.interpret import evaluate, parts, read_values
 from pamc.graph.ops import Flatten
 from pamc.graph.owners import all_task_sets
 from pamc.prune import METHODS, Budget
@@ -89,10 +90,24 @@ def test_equal_networks_become_one_without_a_change() -> None:
 
 def test_the_unit_that_stays_stands_in_for_the_other() -> None:
     net = stack(separate(), alone(separate()))
-    seen = responses(net, samples(net, 32).x)[net.prunable[0]]
-    slope = seen.slope(0, 1)
-    best = np.linalg.lstsq(seen.centred[0][:, None], seen.centred[1], rcond=None)[0][0]
-    assert slope == pytest.approx(best)
+    space, x = net.prunable[0], samples(net, 32).x
+    places = next(read_values(net, x))[space]
+    first, second = (np.concatenate([place[:, unit].numpy().ravel() for place in places]) for unit in (0, 1))
+    seen = responses(net, x)[space]
+    best, offset = np.polyfit(first.astype(np.float64), second.astype(np.float64), 1)
+    assert seen.slope(0, 1) == pytest.approx(best)
+    assert seen.mean[1] - best * seen.mean[0] == pytest.approx(offset, abs=1e-6)
+    assert seen.correlation[0, 1] == pytest.approx(np.corrcoef(first, second)[0, 1], abs=1e-6)
+
+
+def test_responses_do_not_depend_on_how_many_samples_fit_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, x = separate(), samples(separate(), 32).x
+    whole = responses(net, x)
+    monkeypatch.setattr("pamc.graph.interpret.MOST_VALUES", 5 * sum(map(math.prod, net.graph.shapes.values())))
+    assert [len(part) for part in parts(net.graph, x)] == [5, 5, 5, 5, 5, 5, 2]
+    for space, seen in responses(net, x).items():
+        np.testing.assert_allclose(seen.mean, whole[space].mean, rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(seen.correlation, whole[space].correlation, atol=1e-6)
 
 
 def test_units_that_are_not_alike_stay_apart() -> None:
@@ -145,5 +160,8 @@ def test_a_space_read_as_a_map_and_flattened_is_seen_whole_at_both_places() -> N
     x = np.random.default_rng(0).normal(size=(5, 1, 6, 6)).astype(np.float32)
     seen = responses(net, x)[features]
     positions = int(np.prod(net.graph.shapes[features][1:]))
-    assert seen.centred.shape == (3, 2 * 5 * positions)
-    np.testing.assert_array_equal(seen.centred[:, : 5 * positions], seen.centred[:, 5 * positions :])
+    (there, flattened), *_ = [values[features] for values in read_values(net, x)]
+    assert there.shape == flattened.shape == (5, 3, positions)
+    np.testing.assert_array_equal(there.numpy(), flattened.numpy())
+    once = there.transpose(0, 1).flatten(1).to(torch.float64).numpy()
+    np.testing.assert_allclose(seen.products, 2 * len(once[0]) * np.cov(once, bias=True), rtol=1e-6)

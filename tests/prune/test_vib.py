@@ -139,7 +139,7 @@ def test_units_that_say_nothing_drown_in_noise_and_go_first() -> None:
     # Units that hardly ever fire have as little to say.
     idle = {
         space: np.mean([(part.numpy() != 0).mean(axis=(0, 2)) for part in parts], axis=0) < 0.1
-        for space, parts in read_values(net, given.train.x).items()
+        for space, parts in next(read_values(net, given.train.x)).items()
     }
     assert sum(int((vector & ~marked[space] & ~idle[space]).sum()) for space, vector in gone.items()) <= 1
     assert all(0.3 < (marked[space] | idle[space]).mean() < 0.75 for space in net.prunable)
