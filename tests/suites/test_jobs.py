@@ -68,13 +68,15 @@ def sleep(running: Path) -> str:
     return "slept"
 
 
+# A shell that starts the tests in the background makes them, and all that they start, ignore Ctrl-C.
 INTERRUPTED = """
-import sys
+import signal, sys
 from functools import partial
 from pathlib import Path
 from benchmarks.suites.paper.jobs import Job, run_jobs
 from tests.suites.test_jobs import Told, sleep
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         run_jobs([Job("sleep", partial(sleep, Path(sys.argv[1])))], 1, Told())
     except KeyboardInterrupt:
