@@ -92,7 +92,7 @@ def cost_plot(results: Results, pruner: str) -> Markup:
             lines[row] = [mean_of([value / 1e6 for value in values.values()]) for values in found]
     highest = max((mean.high for means in lines.values() for mean in means), default=1.0)
     axes = _Axes((sizes[0] - 0.2, sizes[-1] + 0.2), (0.0, 1.05 * highest))
-    title = f"{results.held['title']}: cost by number of tasks ({pruner})"
+    title = f"{results.held['suite']}, {pruner}: cost by number of tasks"
     parts = axes.drawn(title, "tasks that run", "MFLOPs, mean over the sets of a size", sizes)
     for row, means in lines.items():
         hue, _ = STYLES[row]
@@ -121,7 +121,7 @@ def accuracy_plot(results: Results, pruner: str) -> Markup:
     heights = [original, *(end for _, accuracy in points.values() for end in (accuracy.low, accuracy.high))]
     room = max(0.1 * (max(heights) - min(heights)), 0.1)
     axes = _Axes((0.0, 1.05 * right), (min(heights) - room, max(heights) + room))
-    title = f"{results.held['title']}: accuracy against cost ({pruner})"
+    title = f"{results.held['suite']}, {pruner}: accuracy against cost"
     parts = axes.drawn(title, "MFLOPs of all tasks at once", "mean test accuracy, %", _ticks(0.0, 1.05 * right))
     _, level = axes.at(0, original)
     parts += [
