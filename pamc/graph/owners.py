@@ -19,6 +19,7 @@ __all__ = [
     "members",
     "name_of",
     "runs",
+    "serving",
     "uniform_workload",
 ]
 
@@ -37,6 +38,13 @@ def runs(owners: Owners, request: int) -> NDArray[np.bool_]:
     """The run rule: which units run when the tasks in ``request`` are asked for."""
     needed: NDArray[np.bool_] = (owners & DTYPE(request)) != 0
     return needed
+
+
+def serving(owners: Owners, tasks: int) -> NDArray[np.bool_]:
+    """Whether a unit serves each task: ``(tasks, units)``."""
+    bits = np.left_shift(DTYPE(1), np.arange(tasks, dtype=DTYPE))
+    served: NDArray[np.bool_] = (owners & bits[:, None]) != 0
+    return served
 
 
 def groups(owners: Owners) -> dict[int, NDArray[np.intp]]:

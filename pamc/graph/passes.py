@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 from pamc.graph.ir import Graph, Node, frozen_array
 from pamc.graph.ops import BatchNorm, ChannelAffine, Conv, DepthwiseConv, Linear
 
-__all__ = ["fold_batch_norm"]
+__all__ = ["batch_norm_affine", "fold_batch_norm"]
 
 
-def _affine(graph: Graph, node: Node) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def batch_norm_affine(graph: Graph, node: Node) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Scale and shift ``(channels,)`` that a batch norm amounts to in inference."""
     assert isinstance(node.op, BatchNorm)
     gamma, beta, mean, var = (graph.array(node, role).astype(np.float64) for role in ("gamma", "beta", "mean", "var"))
     scale = gamma / np.sqrt(var + node.op.eps)
@@ -30,7 +31,7 @@ def fold_batch_norm(graph: Graph) -> Graph:
     for node in graph.nodes:
         if not isinstance(node.op, BatchNorm):
             continue
-        scale, shift = _affine(graph, node)
+        scale, shift = batch_norm_affine(graph, node)
         for key in node.params.values():
             del params[key]
         source = graph.by_name[node.inputs[0]]

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pamc.graph import Graph, Node
-from pamc.graph.interpret import run, tensors
+from pamc.graph.interpret import parts, run, tensors
 from pamc.graph.ops import IN, BatchNorm, Conv, DepthwiseConv, Linear
+from pamc.graph.passes import batch_norm_affine
 from pamc.graph.spaces import Segment
 from pamc.merge.quadratic import Values
 
@@ -58,7 +59,7 @@ class Layer:
         """The weights ``(channels, inputs, taps)`` of the node itself; one input when the layer does not mix."""
         role = "weight" if "weight" in self.node.params else "scale"
         if isinstance(self.node.op, BatchNorm):
-            return _affine(graph, self.node)[0][:, None, None]
+            return batch_norm_affine(graph, self.node)[0][:, None, None]
         array = graph.array(self.node, role).astype(np.float64)
         inputs = array.size // (len(array) * self.taps) if array.size else 0
         return array.reshape(len(array), inputs, self.taps)
@@ -68,22 +69,14 @@ class Layer:
         weight = self.raw(graph)
         bias = np.zeros(len(weight))
         if isinstance(self.node.op, BatchNorm):
-            bias = _affine(graph, self.node)[1]
+            bias = batch_norm_affine(graph, self.node)[1]
         for role in ("bias", "shift"):
             if role in self.node.params:
                 bias = graph.array(self.node, role).astype(np.float64)
         if self.norm is not None:
-            scale, shift = _affine(graph, self.norm)
+            scale, shift = batch_norm_affine(graph, self.norm)
             weight, bias = weight * scale[:, None, None], bias * scale + shift
         return weight, bias
-
-
-def _affine(graph: Graph, norm: Node) -> tuple[Values, Values]:
-    """Scale and shift of a batch norm."""
-    assert isinstance(norm.op, BatchNorm)
-    gamma, beta, mean, var = (graph.array(norm, role).astype(np.float64) for role in ("gamma", "beta", "mean", "var"))
-    scale = gamma / np.sqrt(var + norm.op.eps)
-    return scale, beta - mean * scale
 
 
 def layers(graph: Graph) -> Mapping[str, Layer]:
@@ -113,7 +106,7 @@ def values_of(graph: Graph, value: str, x: NDArray[np.generic]) -> Iterator[Tens
     """One value of the graph for ``x`` ``(n, *input shape)``, batch by batch, in inference mode."""
     needed = graph.pruned_to([value])
     held = tensors(needed)
-    for part in torch.split(torch.as_tensor(x), BATCH):
+    for part in parts(needed, x, BATCH):
         with torch.no_grad():
             yield run(needed, part, lambda node, role: held[node.params[role]])[value]
 

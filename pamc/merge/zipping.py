@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pamc.graph import MultitaskGraph
-from pamc.graph.owners import DTYPE, members
+from pamc.graph.owners import members, serving
 from pamc.graph.reshape import Index
 from pamc.merge.clusters import Moments, Zipped, tasks_of
 from pamc.merge.joining import join
@@ -30,8 +30,7 @@ def start(net: MultitaskGraph, x: NDArray[np.generic]) -> Zipped:
     """Networks that share nothing but the input. ``x`` are the samples ``(n, *input shape)`` to measure inputs on."""
     units = {}
     for space, owners in net.owners.items():
-        has = (owners[None] >> np.arange(len(net.tasks), dtype=DTYPE)[:, None]) & DTYPE(1)
-        units[space] = np.where(has > 0, np.arange(len(owners)), -1).astype(np.intp)
+        units[space] = np.where(serving(owners, len(net.tasks)), np.arange(len(owners)), -1).astype(np.intp)
     return _settle(Zipped(net, x, units))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pamc.graph import MultitaskGraph
-from pamc.graph.owners import DTYPE, Owners, members
+from pamc.graph.owners import DTYPE, Owners, members, serving
 
 __all__ = ["Draft"]
 
@@ -21,8 +21,7 @@ class Draft:
         self.floor = floor
         self.owners: dict[str, Owners] = {space: vector.copy() for space, vector in net.owners.items()}
         self._left = {
-            space: [int((vector >> DTYPE(task) & DTYPE(1)).sum()) for task in range(len(net.tasks))]
-            for space, vector in self.owners.items()
+            space: serving(vector, len(net.tasks)).sum(axis=1).tolist() for space, vector in self.owners.items()
         }
 
     def clear(self, space: str, unit: int, clear: int) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pamc.graph import MultitaskGraph
-from pamc.graph.owners import DTYPE
+from pamc.graph.owners import serving
 from pamc.prune.moves import Saliency
 
 __all__ = ["incoming", "outgoing_shares", "with_releases"]
@@ -45,8 +45,7 @@ def outgoing_shares(net: MultitaskGraph, order: int) -> Mapping[str, NDArray[np.
             weight = net.graph.array(net.graph.by_name[link.reader], "weight")
             columns = _powers(weight[:, link.start : link.start + size * link.block], order)
             columns = columns.reshape(len(columns), size, link.block).sum(axis=2)
-            owners = net.owners_along(link.reader)
-            rows = np.stack([(owners >> DTYPE(task) & DTYPE(1)) for task in range(len(net.tasks))])
+            rows = serving(net.owners_along(link.reader), len(net.tasks))
             served += rows.astype(np.float64) @ columns
             total += columns.sum(axis=0)
         shares = np.divide(served, total, out=np.zeros_like(served), where=total > 0)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pamc.graph import MultitaskGraph
 from pamc.graph.interpret import parts, run, tensors
-from pamc.graph.owners import DTYPE
+from pamc.graph.owners import serving
 
 __all__ = ["Influence", "importance", "influence", "twins"]
 
@@ -68,7 +68,7 @@ def importance(net: MultitaskGraph, x: NDArray[np.generic], seed: int) -> Influe
     """Influence in multiples of its mean over the units that the task owns; 1 where that is 0."""
     relative = {}
     for space, moved in influence(net, x, seed).items():
-        owned = np.stack([net.owners[space] >> DTYPE(task) & DTYPE(1) for task in range(len(net.tasks))])
+        owned = serving(net.owners[space], len(net.tasks))
         mean = (moved * owned).sum(axis=1, keepdims=True) / np.maximum(owned.sum(axis=1, keepdims=True), 1)
         relative[space] = np.where(mean > 0, moved / np.where(mean > 0, mean, 1.0), 1.0)
     return relative

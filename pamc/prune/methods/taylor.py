@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pamc.graph import MultitaskGraph
-from pamc.graph.owners import DTYPE
+from pamc.graph.owners import serving
 from pamc.prune.moves import Saliency
 from pamc.prune.options import ReleaseOptions, prune_step
 from pamc.prune.registry import METHODS, Pruning
@@ -46,12 +46,6 @@ class TaylorOptions(ReleaseOptions):
             raise ValueError("momentum must be at least 0 and below 1")
 
 
-def _serving(net: MultitaskGraph, value: str) -> NDArray[np.bool_]:
-    """``(tasks, channels)``: whether a channel of a value serves each task."""
-    owners = net.owners_along(value)
-    return np.stack([(owners >> DTYPE(task) & DTYPE(1)).astype(bool) for task in range(len(net.tasks))])
-
-
 class TaylorSaliency:
     """Accumulates importances over mini-batches; call it after every backward pass."""
 
@@ -67,7 +61,7 @@ class TaylorSaliency:
 
     def _readers(self, reader: str) -> Tensor:
         """``(rows, out)``: whether a unit of the reader serves each task, and with ``absolute`` a row of all units."""
-        rows = _serving(self.net, reader)
+        rows = serving(self.net.owners_along(reader), len(self.net.tasks))
         if self.criterion == "absolute":
             rows = np.concatenate([rows, np.ones_like(rows[:1])])
         return torch.tensor(rows.astype(np.float32))
@@ -100,7 +94,7 @@ class TaylorSaliency:
             mean: NDArray[np.float64] = (total / max(1, self.batches)).numpy()
             if momentum and space in before:
                 owned = np.ones_like(mean)
-                owned[: len(self.net.tasks)] = _serving(self.net, space)
+                owned[: len(self.net.tasks)] = serving(self.net.owners[space], len(self.net.tasks))
                 mean = momentum * before[space] * owned + (1 - momentum) * mean
             found[space] = mean
         return found
