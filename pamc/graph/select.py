@@ -30,12 +30,16 @@ class Block:
 
 @dataclass(frozen=True)
 class Selection:
-    """The flat graph of a task set, the origin of each of its parameters, and the owners of each of its values."""
+    """The flat graph of a task set, the origin of each of its parameters, and the owners of each of its values.
+
+    ``sources`` names for each value the multitask graph's value that it is a part of.
+    """
 
     request: int
     graph: Graph
     blocks: Mapping[str, Block]
     owners: Mapping[str, int]
+    sources: Mapping[str, str]
 
 
 class _Builder:
@@ -45,6 +49,13 @@ class _Builder:
         self.blocks: dict[str, Block] = {}
         self.params: dict[str, Array] = {}
         self.owners: dict[str, int] = {}
+        self.sources: dict[str, str] = {}
+
+    def add(self, node: Node, mask: int, source: str) -> None:
+        """A node of the flat graph that serves ``mask`` and holds a part of ``source``."""
+        self.nodes[node.name] = node
+        self.owners[node.name] = mask
+        self.sources[node.name] = source
 
     @cached_property
     def groups(self) -> dict[str, dict[int, Index]]:
@@ -60,8 +71,7 @@ class _Builder:
                     return self.piece(name, position, mask)
                 position -= count
         if isinstance(node.op, Input):
-            self.nodes.setdefault(value, node)
-            self.owners[value] = mask
+            self.add(node, mask, value)
             return value
         segments = self.net.spaces.layouts[value]
         name = f"{value}/{name_of(mask, self.net.tasks)}"
@@ -87,8 +97,7 @@ class _Builder:
             params[role] = f"{name}.{role}"
             self.blocks[params[role]] = Block(key, index)
             self.params[params[role]] = frozen_array(array[index])
-        self.nodes[name] = replace(node, name=name, inputs=inputs, params=params)
-        self.owners[name] = mask
+        self.add(replace(node, name=name, inputs=inputs, params=params), mask, value)
         return name
 
     def _supersets(self, space: str, mask: int) -> list[int]:
@@ -115,8 +124,7 @@ class _Builder:
             return pieces[0]
         name = f"{value}/for:{name_of(mask, self.net.tasks)}"
         if name not in self.nodes:
-            self.nodes[name] = Node(name, Concat(), tuple(pieces))
-            self.owners[name] = mask
+            self.add(Node(name, Concat(), tuple(pieces)), mask, value)
         return name
 
 
@@ -141,6 +149,7 @@ def select(net: MultitaskGraph, requests: Iterable[int]) -> dict[int, Selection]
             graph,
             {name: builder.blocks[name] for name in graph.params},
             {node.name: builder.owners[node.name] for node in graph.nodes},
+            {node.name: builder.sources[node.name] for node in graph.nodes},
         )
     return chosen
 

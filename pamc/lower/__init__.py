@@ -1,7 +1,8 @@
 """From a multitask network and a target to one plan per task set."""
 
 from pamc.lower.describe import describe
+from pamc.lower.numerics import FLOAT32, Numerics
 from pamc.lower.plan import Plan, lower
 from pamc.lower.target import Target, load_target, target_names
 
-__all__ = ["Plan", "Target", "describe", "load_target", "lower", "target_names"]
+__all__ = ["FLOAT32", "Numerics", "Plan", "Target", "describe", "load_target", "lower", "target_names"]

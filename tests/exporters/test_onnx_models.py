@@ -142,7 +142,8 @@ def test_a_task_may_be_called_input(tmp_path):
 
 def _plan(*nodes, params=()):
     graph = Graph((Node("x", Input((2, 4, 4))), *nodes), {"a": nodes[-1].name}, dict(params))
-    return Plan("a", 1, "arm64", graph, {node.name: 1 for node in graph.nodes}, 0, 0)
+    names = [node.name for node in graph.nodes]
+    return Plan("a", 1, "arm64", graph, dict.fromkeys(names, 1), {name: name for name in names}, 0, 0)
 
 
 def test_a_batch_norm_that_lowering_left_is_a_defect():
