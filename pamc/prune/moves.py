@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from pamc.graph import MultitaskGraph, expected_macs
 from pamc.graph.ops import DepthwiseConv
-from pamc.graph.owners import DTYPE, members
+from pamc.graph.owners import DTYPE, Owners, members
 from pamc.prune.draft import Draft
 from pamc.prune.tiles import round_to_tiles
 
@@ -129,6 +129,7 @@ def _candidates(
     workload: Mapping[int, float],
     measured: Mapping[int, float],
     first: Mapping[str, NDArray[np.bool_]],
+    spared: Mapping[str, Owners],
     rules: Rules,
 ) -> _Candidates:
     ranking = prices(net, workload)
@@ -146,13 +147,14 @@ def _candidates(
             if rules.releases and mask.bit_count() > 1:
                 moves += [(1 << task, saliency[space][task, units], late) for task in members(mask)]
             for clear, stake, turn in moves:
+                free = (spared[space][units] & DTYPE(clear)) == 0 if space in spared else slice(None)
                 before, after = (space, mask), (space, mask & ~clear)
                 saving, fall = ranking[before] - ranking[after], counting[before] - counting[after]
                 if saving > 0 or (saving == 0 and fall > 0):
                     # What nobody asks for is still in the way of a budget that counts it: it goes last.
                     score = stake / max(saving, NOTHING) ** rules.exponent
                     rest = (np.full(len(units), value) for value in (fall, number, clear))
-                    found.append(np.stack([turn, score, *rest, units]))
+                    found.append(np.stack([turn, score, *rest, units])[:, free])
     turn, score, fall, number, clear, unit = np.concatenate(found, axis=1)
     order = np.lexsort((score, turn))
     return _Candidates(
@@ -169,16 +171,18 @@ def prune_to(
     *,
     measured: Mapping[int, float] | None = None,
     first: Mapping[str, NDArray[np.bool_]] | None = None,
+    spared: Mapping[str, Owners] | None = None,
 ) -> MultitaskGraph:
     """Apply the moves with the least loss per cost saved until the network costs at most ``macs``.
 
     Moves are priced by ``workload``; ``macs`` are those expected under ``measured`` (the same, if None). Units in
-    ``first``, ``{space: (units,)}``, are removed before any other move. Every task keeps at least ``rules.floor`` units
-    of each space that it uses, and every unit something to read. Returns the network with dead units still in it, as
-    far as the moves lead: the cost may stay above ``macs`` when nothing is left to move.
+    ``first``, ``{space: (units,)}``, are removed before any other move; a unit goes on serving the tasks in its mask in
+    ``spared``, ``{space: (units,)}``, unless rounding to tiles removes it. Every task keeps at least ``rules.floor``
+    units of each space that it uses, and every unit something to read. Returns the network with dead units still in
+    it, as far as the moves lead: the cost may stay above ``macs`` when nothing is left to move.
     """
     goal = workload if measured is None else measured
-    found = _candidates(net, saliency, workload, goal, first or {}, rules)
+    found = _candidates(net, saliency, workload, goal, first or {}, spared or {}, rules)
     draft = Draft(net, rules.floor)
     current = expected_macs(net, goal)
     position = 0

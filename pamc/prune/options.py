@@ -13,6 +13,7 @@ from pamc.graph import MultitaskGraph
 from pamc.prune.moves import Rules, Saliency, prune_to
 from pamc.prune.registry import Pruning
 from pamc.prune.search import Schedule
+from pamc.prune.state import Cut
 
 __all__ = ["MoveOptions", "ReleaseOptions", "prune_step"]
 
@@ -35,6 +36,8 @@ class MoveOptions(Schedule):
             raise ValueError("step is a fraction, between 0 and 1")
         if self.recover < 1 or self.floor < 1:
             raise ValueError("recover and floor must be at least 1")
+        if self.halvings < 0 or self.detours < 0:
+            raise ValueError("halvings and detours must be at least 0")
         known = self.tile in ("none", "target") if isinstance(self.tile, str) else self.tile >= 1
         if not known:
             raise ValueError("tile is none, target, or a number of units, at least 1")
@@ -61,9 +64,18 @@ def prune_step(
     saliency: Saliency,
     pruning: Pruning,
     options: MoveOptions,
-    macs: float,
+    cut: Cut,
     first: Mapping[str, NDArray[np.bool_]] | None = None,
 ) -> MultitaskGraph:
-    """The network with the moves that options allow applied, until it costs ``macs`` as the budget measures it."""
+    """The network with the moves that options allow applied, until the cut is made."""
     rules = options.rules(net, pruning)
-    return prune_to(net, saliency, pruning.workload, macs, rules, measured=pruning.measured, first=first)
+    return prune_to(
+        net,
+        saliency,
+        pruning.workload,
+        cut.macs,
+        rules,
+        measured=pruning.measured,
+        first=first,
+        spared=cut.spared,
+    )

@@ -1,7 +1,8 @@
 """Iterative pruning: train a little, prune a little, then find the smallest network inside the budget.
 
 Every step leaves a snapshot. With a cost budget the last one is fine-tuned; with an accuracy budget a bisection over
-the snapshots fine-tunes candidates until the smallest that keeps every task within its drop is found.
+the snapshots fine-tunes candidates until the smallest that keeps every task within its drop is found, and from there
+the descent goes on: a merged network is not finished when one task has used up its budget, while others have not.
 """
 
 from __future__ import annotations
@@ -9,44 +10,54 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from pamc.errors import GoalMissedError
 from pamc.graph import MultitaskGraph, verify_multitask
+from pamc.graph.owners import DTYPE, Owners
 from pamc.prune.registry import Pruning
-from pamc.prune.state import State, compacted
+from pamc.prune.state import Cut, State, compacted
 from pamc.train import Recipe, fit
 
 __all__ = ["Schedule", "Step", "prune_iteratively"]
 
-Step = Callable[[State, Recipe, float], tuple[State, MultitaskGraph]]
-"""``(state, recipe, MACs wanted) -> (the same trained by the recipe, its network pruned with dead units still in it)``.
+Step = Callable[[State, Recipe, Cut], tuple[State, MultitaskGraph]]
+"""``(state, recipe, cut) -> (the same trained by the recipe, its network pruned with dead units still in it)``.
 
-MACs are those that the budget measures (``Pruning.macs``). What the trained state remembers goes on with the units that
+What the trained state remembers goes on with the units that
 are left.
 """
+
+
+Spared = Mapping[str, Owners]
 
 
 @dataclass(frozen=True)
 class Schedule:
     """``step`` is the fraction of the cost that one iteration removes after ``recover`` mini-batches;
     ``warmup`` epochs heal the merge first, ``epochs`` fine-tune a candidate. Pruning for an accuracy budget stops
-    once a task's drop, not yet fine-tuned, exceeds its budget by ``slack`` times the budget, and ``retries`` smaller
-    steps instead of the last one did so too (before the first cut: when ``retries`` fine-tunings did not help).
-    A candidate that misses by little is fine-tuned up to ``attempts`` times."""
+    once a task's drop, not yet fine-tuned, exceeds its budget by ``slack`` times the budget. From the smallest network
+    found it goes on, by steps of half the size once larger ones went too far, until they were halved ``halvings``
+    times. Then, ``detours`` times, what the step that went too far took is spared, and others go. A candidate that
+    misses by little is fine-tuned up to ``attempts`` times."""
 
     step: float = 0.12
     recover: int = 60
     warmup: float = 1.0
     epochs: float = 8.0
     slack: float = 3.0
-    retries: int = 3
+    halvings: int = 2
+    detours: int = 3
     attempts: int = 3
 
 
 ROUNDING = 1e-9
 STALLED = 0.1
+HEALINGS = 3
 BALANCE = 0.5
+TUNED_BALANCE = 1.5
 NEAR_MISS = 1.5
 WIDEST_BALANCE = 8.0
 
@@ -66,15 +77,20 @@ def used_up(pruning: Pruning, drops: Mapping[str, float]) -> dict[str, float]:
 class Snapshot:
     """A pruned network, not yet fine-tuned, with what its pruner remembers, and the loss weights of its tasks by then.
 
-    ``path`` names the steps that led to it, so that a run with another budget finds the steps that both take.
+    ``path`` names the steps that led to it, so that a run with another budget finds the steps that both take. What the
+    step before took is ``lost``, by units of the network before; what later steps may not take is ``spared``.
     """
 
     state: State
     weights: Mapping[str, float]
     path: str
+    spared: Spared = field(default_factory=dict)
+    lost: Spared = field(default_factory=dict)
 
 
-def balanced(pruning: Pruning, weights: Mapping[str, float], drops: Mapping[str, float]) -> dict[str, float]:
+def balanced(
+    pruning: Pruning, weights: Mapping[str, float], drops: Mapping[str, float], strength: float = BALANCE
+) -> dict[str, float]:
     """New loss weights: tasks near or over their budget count more, so that all use theirs up together.
 
     Without it the task with the largest gradients keeps units that it does not need, at the cost of the others.
@@ -83,8 +99,23 @@ def balanced(pruning: Pruning, weights: Mapping[str, float], drops: Mapping[str,
     if not used:
         return dict(weights)
     mean = sum(used.values()) / len(used)
-    moved = {task: weight * math.exp(BALANCE * (used.get(task, mean) - mean)) for task, weight in weights.items()}
+    moved = {task: weight * math.exp(strength * (used.get(task, mean) - mean)) for task, weight in weights.items()}
     return {task: min(max(weight, 1 / WIDEST_BALANCE), WIDEST_BALANCE) for task, weight in moved.items()}
+
+
+def united(one: Spared, other: Spared) -> Spared:
+    """Spared by either."""
+    return {space: vector | one[space] if space in one else vector for space, vector in other.items()}
+
+
+@dataclass(frozen=True)
+class Descent:
+    """Snapshots from large to small; ``inside`` is the last whose drop without fine-tuning kept the budget. ``ended``:
+    hardly a move was left."""
+
+    snapshots: list[Snapshot]
+    inside: int
+    ended: bool = False
 
 
 class _Search:
@@ -130,63 +161,71 @@ class _Search:
             ),
         )
 
-    def descend(self, net: MultitaskGraph) -> tuple[list[Snapshot], int]:
-        """Snapshots from large to small, and the last whose drop without fine-tuning was inside the budget."""
-        pruning, schedule = self.pruning, self.schedule
-        weights: Mapping[str, float] = dict.fromkeys(net.tasks, 1.0)
-        snapshots, inside = [Snapshot(State(net), weights, "0")], 0
-        start = pruning.macs(net)
-        fraction, retries, count = schedule.step, schedule.retries, 0
+    def healed(self, start: Snapshot) -> Snapshot:
+        """The start, trained longer when the merge cost a task so much that no cut could be judged."""
+        pruning = self.pruning
+        for _ in range(HEALINGS if pruning.budget.macs is None else 0):
+            share = self.used(pruning.drops(start.state.net))
+            if share <= 1 + self.schedule.slack:
+                break
+            pruning.progress.note(f"{share:.1f} times the budget before any cut, trained longer")
+            net, drops = self.candidate(0, start)
+            start = Snapshot(State(net), balanced(pruning, start.weights, drops), f"{start.path}h")
+        return start
+
+    def used(self, drops: Mapping[str, float]) -> float:
+        """What the worst task has used of the whole budget, of which this search may have a part."""
+        return max(used_up(self.pruning, drops).values(), default=0.0) * self.pruning.budget.fraction
+
+    def descend(self, start: Snapshot, fraction: float) -> Descent:
+        """Step after step, until the budget is passed by too much or nothing is left to take."""
+        pruning = self.pruning
+        snapshots, inside = [start], 0
+        weights = start.weights
+        whole = pruning.macs(start.state.net)
         while True:
             last = snapshots[-1]
+            count = len(snapshots)
             current = pruning.macs(last.state.net)
             if pruning.budget.macs is not None and current <= pruning.budget.macs:
-                return snapshots, len(snapshots) - 1
-            count += 1
+                return Descent(snapshots, count - 1)
             wanted = max(current * (1 - fraction), pruning.budget.macs or 0.0)
-            path = hashlib.sha256(f"{last.path} {count} {wanted:.9g}".encode()).hexdigest()[:16]
-            trained, pruned = self.advance(count, Snapshot(last.state, weights, path), wanted)
+            trained, after = self.advance(count, replace(last, weights=weights), wanted)
             drops = pruning.drops(trained)
             weights = balanced(pruning, weights, drops)
-            share = max(used_up(pruning, drops).values(), default=0.0)
-            if share <= 1:
-                inside = len(snapshots) - 1
-            if share * pruning.budget.fraction > 1 + schedule.slack and pruning.budget.macs is None:
-                if retries == 0:
-                    return snapshots, inside
-                retries -= 1
-                if len(snapshots) == 1:
-                    pruning.progress.note(f"step {count}: {share:.1f} times the budget before any cut, trained longer")
-                    healed, _ = self.candidate(0, last)
-                    snapshots = [Snapshot(State(healed), weights, path)]
-                    continue
-                # The last step cut something vital: take it back, cut less, and let the victim's loss weigh more.
-                pruning.progress.note(f"step {count}: {share:.1f} times the budget, one step back")
-                snapshots.pop()
-                fraction /= 2
-                continue
-            smaller = pruning.macs(pruned.net)
+            if excess(pruning, drops) <= 0:
+                inside = count - 1
+            if pruning.budget.macs is None and self.used(drops) > 1 + self.schedule.slack:
+                return Descent(snapshots, inside)
+            smaller = pruning.macs(after.state.net)
             if smaller < current:
-                left = 100 * smaller / start
+                left = 100 * smaller / whole
                 pruning.progress.note(f"step {count}: {smaller / 1e6:.4g} M MACs, {left:.1f} % of the start")
-                snapshots.append(Snapshot(pruned, weights, path))
+                snapshots.append(replace(after, weights=weights))
             if current - smaller < STALLED * (current - wanted):
-                # Hardly a move is left, and every step takes as much training as one that saves something.
-                return snapshots, inside
+                # Every further step takes as much training as one that saves something.
+                return Descent(snapshots, inside, ended=True)
 
-    def advance(self, count: int, snapshot: Snapshot, wanted: float) -> tuple[MultitaskGraph, State]:
+    def advance(self, count: int, snapshot: Snapshot, wanted: float) -> tuple[MultitaskGraph, Snapshot]:
         """One step: the network trained, and the same pruned and compact with what is remembered of it."""
-        names = [f"{name}-{snapshot.path}" for name in ("trained", "pruned")]
-        held = [self.pruning.checkpoints.get(name) for name in names]
-        if held[0] is not None and held[1] is not None:
-            return held[0].net, held[1]
-        recipe = self.recipe(self.schedule.recover, 10 + count, weights=snapshot.weights)
-        trained, raw = self.step(snapshot.state, recipe, wanted)
-        pruned = compacted(State(raw, trained.memory))
+        spared = {space: vector.tolist() for space, vector in snapshot.spared.items()}
+        path = hashlib.sha256(f"{snapshot.path} {wanted:.9g} {spared or ''}".encode()).hexdigest()[:16]
+        names = [f"{name}-{path}" for name in ("trained", "pruned")]
+        before, after = (self.pruning.checkpoints.get(name) for name in names)
+        if before is None or after is None:
+            recipe = self.recipe(self.schedule.recover, 10 + count, weights=snapshot.weights)
+            trained, raw = self.step(snapshot.state, recipe, Cut(wanted, snapshot.spared))
+            before, after = State(trained.net), State(raw, trained.memory)
+            for name, state in zip(names, (before, after), strict=True):
+                self.pruning.checkpoints.put(name, state)
+        pruned = compacted(after)
         verify_multitask(pruned.net, f"pruning step {count}")
-        for name, state in zip(names, (State(trained.net), pruned), strict=True):
-            self.pruning.checkpoints.put(name, state)
-        return trained.net, pruned
+        owners = before.net.owners
+        lost = {space: owners[space] & ~after.net.owners[space] for space in before.net.prunable}
+        marks = {space: vector[None].astype(np.float64) for space, vector in snapshot.spared.items()}
+        kept = compacted(State(after.net, marks)).memory
+        left = {space: vector[0].astype(DTYPE) for space, vector in kept.items()}
+        return before.net, Snapshot(pruned, snapshot.weights, path, left, lost)
 
     def candidate(self, index: int, snapshot: Snapshot) -> tuple[MultitaskGraph, Mapping[str, float]]:
         """A snapshot fine-tuned, and its drops; a near miss is trained on, with the tasks that miss weighing more."""
@@ -200,38 +239,71 @@ class _Search:
             snapshot = replace(snapshot, state=State(net), weights=balanced(self.pruning, snapshot.weights, drops))
             attempt += 1
 
-    def smallest(self, snapshots: list[Snapshot], guess: int) -> MultitaskGraph:
-        """Bisect: a candidate that keeps the budget moves the lower end up, one that breaks it the upper end down."""
-        low, high, best = -1, len(snapshots), None
+    def smallest(self, descent: Descent, proven: Snapshot | None) -> Snapshot | None:
+        """Bisect: a candidate that keeps the budget moves the lower end up, one that breaks it the upper end down.
+
+        ``proven`` is the first snapshot where it is known to keep the budget. Returns the smallest that does,
+        fine-tuned.
+        """
+        snapshots = descent.snapshots
+        low, high, best = -1 if proven is None else 0, len(snapshots), proven
         # Fine-tuning only helps, so the end of the range lies somewhere after the guess.
-        probe = min((guess + len(snapshots)) // 2, len(snapshots) - 1)
+        probe = min(max((descent.inside + len(snapshots)) // 2, low + 1), len(snapshots) - 1)
         while high - low > 1:
-            candidate, drops = self.candidate(probe, snapshots[probe])
+            snapshot = snapshots[probe]
+            net, drops = self.candidate(probe, snapshot)
             over = excess(self.pruning, drops)
             verdict = "inside the budget" if over <= 0 else f"{over:.2f} over the budget"
             self.pruning.progress.note(f"candidate {probe}: {verdict}")
             if over <= 0:
-                low, best = probe, candidate
+                low = probe
+                weights = balanced(self.pruning, snapshot.weights, drops, TUNED_BALANCE)
+                best = Snapshot(State(net, snapshot.state.memory), weights, f"{snapshot.path}t", snapshot.spared)
             else:
                 high = probe
             probe = (low + high) // 2
+        return best
+
+    def within(self, net: MultitaskGraph) -> MultitaskGraph:
+        """The smallest network found that keeps every task's budget: from each one found the descent goes on."""
+        start = self.healed(Snapshot(State(net), dict.fromkeys(net.tasks, 1.0), "0"))
+        best: Snapshot | None = None
+        halved = detours = 0
+        while True:
+            descent = self.descend(best or start, self.schedule.step / 2**halved)
+            found = self.smallest(descent, best)
+            if found is None:
+                break
+            smallest = descent.snapshots[-1].state.net
+            far, stuck = self.pruning.macs(found.state.net) > self.pruning.macs(smallest), found is best
+            best = found
+            if descent.ended and not far:
+                break
+            if halved < self.schedule.halvings:
+                halved += far or stuck
+            elif stuck:
+                if detours == self.schedule.detours or len(descent.snapshots) == 1:
+                    break
+                detours += 1
+                best = replace(best, spared=united(best.spared, descent.snapshots[1].lost))
         if best is None:
-            _, drops = self.candidate(0, snapshots[0])
+            _, drops = self.candidate(0, start)
             worst = ", ".join(f"{task} by {value:.2f}" for task, value in drops.items())
             raise GoalMissedError(
                 "no network keeps every task inside its accuracy budget",
                 why=f"even before pruning, after fine-tuning, the tasks drop: {worst}",
                 cure="raise max_drop, train longer (train: {epochs: ...}), give more data, or merge less",
             )
-        return best
+        return best.state.net
 
 
 def prune_iteratively(net: MultitaskGraph, pruning: Pruning, schedule: Schedule, step: Step) -> MultitaskGraph:
     """Run the whole schedule. Raises GoalMissedError when the budget cannot be kept."""
     search = _Search(pruning, schedule, step)
-    snapshots, guess = search.descend(search.warm(net))
+    net = search.warm(net)
     if pruning.budget.macs is None:
-        return search.smallest(snapshots, guess)
+        return search.within(net)
+    snapshots = search.descend(Snapshot(State(net), dict.fromkeys(net.tasks, 1.0), "0"), schedule.step).snapshots
     reached = pruning.macs(snapshots[-1].state.net)
     if reached > pruning.budget.macs * 1.001:
         raise GoalMissedError(

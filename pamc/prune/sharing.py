@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pamc.graph import MultitaskGraph, expected_macs
 from pamc.graph.interpret import read_values
-from pamc.graph.owners import DTYPE
+from pamc.graph.owners import DTYPE, Owners
 from pamc.prune.moves import Saliency, unit_price
 
 __all__ = ["Responses", "responses", "share_to"]
@@ -157,11 +157,12 @@ def share_to(
     *,
     exponent: float = 0.5,
     similarity: float = 0.3,
+    spared: Mapping[str, Owners] | None = None,
 ) -> MultitaskGraph:
     """Share pairs of units until the expected cost is at most ``macs``, as far as similar pairs last.
 
     ``x`` are calibration samples ``(n, *input shape)``; units are similar from a correlation of ``similarity`` on.
-    The units that went are left dead.
+    Units with a mask in ``spared``, ``{space: (units,)}``, do not go. Those that went are left dead.
     """
     seen = responses(net, x)
     pairs = _pairs(net, seen, saliency, workload, exponent, similarity)
@@ -173,7 +174,7 @@ def share_to(
         if current <= macs:
             break
         ends = {(pair.space, pair.kept), (pair.space, pair.gone)}
-        if ends & touched:
+        if ends & touched or (spared and spared[pair.space][pair.gone]):
             continue
         touched |= ends
         _redirect(params, net, pair, seen[pair.space])

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pamc.graph import MultitaskGraph, compact, tighten
+from pamc.graph.owners import Owners
 
-__all__ = ["Memory", "State", "compacted"]
+__all__ = ["Cut", "Memory", "State", "compacted"]
 
 Memory = Mapping[str, NDArray[np.float64]]
 """``{space: (k, units)}``: figures of every unit, as many as the pruner wants."""
@@ -22,6 +23,15 @@ class State:
 
     net: MultitaskGraph
     memory: Memory = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What one step is to take away: down to ``macs`` as the budget measures them, and nothing from ``spared``,
+    ``{space: (units,)}``, the masks of tasks that a unit must go on serving."""
+
+    macs: float
+    spared: Mapping[str, Owners] = field(default_factory=dict)
 
 
 def compacted(state: State) -> State:

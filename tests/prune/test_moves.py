@@ -116,3 +116,18 @@ def test_units_of_too_few_owners_are_left_alone() -> None:
         gone = small.owners[space] != net.owners[space]
         assert all(int(mask).bit_count() > 1 for mask in net.owners[space][gone])
     assert expected_macs(small, workload) < expected_macs(net, workload)
+
+
+def test_a_unit_goes_on_serving_the_tasks_that_it_is_spared_for() -> None:
+    net = shared(separate())
+    workload = uniform_workload(3)
+    space = net.prunable[0]
+    spared = np.zeros_like(net.owners[space])
+    spared[:6] = net.owners[space][:6] & 5
+    stake = stakes(net)
+    stake[space][:, :6] = 0.0
+    free = prune_to(net, stake, workload, 0.4 * expected_macs(net, workload))
+    held = prune_to(net, stake, workload, 0.4 * expected_macs(net, workload), spared={space: spared})
+    assert (free.owners[space][:6] & spared[:6] != spared[:6]).any()
+    assert (held.owners[space][:6] & spared[:6] == spared[:6]).all()
+    assert (held.owners[space][:6] != net.owners[space][:6]).any()

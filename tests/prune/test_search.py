@@ -13,19 +13,19 @@ from pamc.graph.serial import dump
 from pamc.prune import Budget, Pruning
 from pamc.prune.moves import prune_to
 from pamc.prune.search import Schedule, balanced, prune_iteratively
-from pamc.prune.state import State
+from pamc.prune.state import Cut, State
 from pamc.train import Recipe
 from tests.prune.nets import pruning, separate
 
 QUICK = Schedule(step=0.1, recover=1, warmup=0, epochs=0, slack=5.0)
 
 
-def drop_units(state: State, recipe: Recipe, macs: float) -> tuple[State, MultitaskGraph]:
+def drop_units(state: State, recipe: Recipe, cut: Cut) -> tuple[State, MultitaskGraph]:
     """Kill one unit of every task in the widest space until the cost is met."""
     net = state.net
     owners = {space: vector.copy() for space, vector in net.owners.items() if space in net.prunable}
     small, workload = net, {7: 1.0}
-    while expected_macs(small, workload) > macs:
+    while expected_macs(small, workload) > cut.macs:
         space = max(owners, key=lambda name: int((owners[name] > 0).sum()))
         if (owners[space] > 0).sum() <= 3:
             break
@@ -39,8 +39,10 @@ class Memory:
     def __init__(self) -> None:
         self.held: dict[str, State] = {}
         self.puts: list[str] = []
+        self.hits: list[str] = []
 
     def get(self, name: str) -> State | None:
+        self.hits += [name] if name in self.held else []
         return self.held.get(name)
 
     def put(self, name: str, state: State) -> None:
@@ -110,7 +112,7 @@ def test_a_cost_that_cannot_be_reached_is_said() -> None:
     net = separate()
     given = pruning(net, Budget(1.0, {}), workload={7: 1.0})
     with pytest.raises(GoalMissedError, match="pruning stopped at"):
-        prune_iteratively(net, given, QUICK, lambda state, recipe, macs: (state, state.net))
+        prune_iteratively(net, given, QUICK, lambda state, recipe, cut: (state, state.net))
 
 
 def test_loss_weights_follow_what_tasks_have_used_of_their_budgets() -> None:
@@ -136,7 +138,7 @@ def test_a_near_miss_is_trained_on_with_the_task_that_misses_weighing_more(monke
     given = replace(
         problem(1.0, net), drops=lambda candidate: {"a": 1.2 if len(recipes) < 4 else 0.9, "b": 0.1, "c": 0.1}
     )
-    prune_iteratively(net, given, QUICK, lambda state, recipe, macs: (state, state.net))
+    prune_iteratively(net, given, QUICK, lambda state, recipe, cut: (state, state.net))
     healing, first, second, third = recipes
     assert third.weights["a"] > second.weights["a"] > first.weights["a"]
     assert third.weights["b"] < second.weights["b"] < first.weights["b"]
@@ -159,29 +161,32 @@ def test_a_tighter_budget_takes_the_steps_that_a_looser_one_took() -> None:
     def drops(candidate: MultitaskGraph) -> Mapping[str, float]:
         return {"a": 20 * max(0.0, 1 - expected_macs(candidate, {1: 1.0}) / threshold)}
 
-    def step(state: State, recipe: Recipe, macs: float) -> tuple[State, MultitaskGraph]:
+    def step(state: State, recipe: Recipe, cut: Cut) -> tuple[State, MultitaskGraph]:
         current = state.net
         stake = {space: np.arange(2.0 * len(net.owners[space])).reshape(2, -1) for space in net.prunable}
         stake = {space: stake[space][:, : current.spaces.sizes[space]] for space in current.prunable}
-        return state, prune_to(current, stake, {1: 1.0}, macs)
+        return state, prune_to(current, stake, {1: 1.0}, cut.macs)
 
     given = replace(pruning(net, Budget(None, {"a": 8.0}), workload={1: 1.0}, drops=drops), checkpoints=memory)
-    loose = prune_iteratively(net, given, QUICK, step)
+    first = replace(QUICK, halvings=0, detours=0)
+    loose = prune_iteratively(net, given, first, step)
+    taken = set(memory.held)
     memory.puts.clear()
-    tight = prune_iteratively(net, replace(given, budget=Budget(None, {"a": 0.8}, 0.1)), QUICK, step)
+    memory.hits.clear()
+    tight = prune_iteratively(net, replace(given, budget=Budget(None, {"a": 0.8}, 0.1)), first, step)
     assert expected_macs(tight, {1: 1.0}) > expected_macs(loose, {1: 1.0})
-    assert len([name for name in memory.held if name.startswith("trained")]) > 4
-    assert not [name for name in memory.puts if name.startswith("trained")]
+    assert len([name for name in memory.hits if name.startswith("trained")]) > 4
+    assert not taken & set(memory.puts)
 
 
 def test_steps_that_hardly_save_anything_are_the_last() -> None:
     net = separate()
     taken = []
 
-    def step(state: State, recipe: Recipe, macs: float) -> tuple[State, MultitaskGraph]:
-        taken.append(macs)
+    def step(state: State, recipe: Recipe, cut: Cut) -> tuple[State, MultitaskGraph]:
+        taken.append(cut.macs)
         if len(taken) < 3:
-            return drop_units(state, recipe, macs)
+            return drop_units(state, recipe, cut)
         # One small unit, far less than what was asked for.
         space = state.net.prunable[-1]
         owners = state.net.owners[space].copy()
@@ -189,7 +194,7 @@ def test_steps_that_hardly_save_anything_are_the_last() -> None:
         return state, state.net.with_owners({space: owners})
 
     given = problem(1.0, net, checkpoints=(memory := Memory()))
-    found = prune_iteratively(net, given, QUICK, step)
+    found = prune_iteratively(net, given, replace(QUICK, halvings=0, detours=0), step)
     assert len(taken) == 3
     costs = [expected_macs(held.net, {7: 1.0}) for name, held in memory.held.items() if name.startswith("pruned-")]
     assert expected_macs(found, {7: 1.0}) == min(costs)
@@ -203,11 +208,59 @@ def test_a_budget_of_macs_has_its_own_workload() -> None:
     given = pruning(net, budget, workload={1: 0.9, 7: 0.1})
     seen = []
 
-    def step(state: State, recipe: Recipe, macs: float) -> tuple[State, MultitaskGraph]:
-        seen.append(macs)
-        return drop_units(state, recipe, macs)
+    def step(state: State, recipe: Recipe, cut: Cut) -> tuple[State, MultitaskGraph]:
+        seen.append(cut.macs)
+        return drop_units(state, recipe, cut)
 
     small = prune_iteratively(net, given, QUICK, step)
     assert 0.5 * expected_macs(net, everyone) < expected_macs(small, everyone) <= 0.6 * expected_macs(net, everyone)
     assert seen[0] == pytest.approx(0.9 * expected_macs(net, everyone))
     assert seen[-1] >= 0.6 * expected_macs(net, everyone) * (1 - 1e-9)
+
+
+def test_from_the_smallest_network_found_the_descent_goes_on() -> None:
+    net = separate()
+    whole = expected_macs(net, {7: 1.0})
+    memory = Memory()
+    given = problem(0.3 * whole, net, checkpoints=memory)
+
+    def drops(candidate: MultitaskGraph) -> dict[str, float]:
+        # Unlike QUICK's fine-tuning, a real one heals: what was cut since the last one costs a lot until then.
+        tuned = [held.net for name, held in memory.held.items() if name.startswith("tuned-")]
+        here = expected_macs(candidate, {7: 1.0})
+        healed = min((cost for cost in (expected_macs(one, {7: 1.0}) for one in tuned) if cost >= here), default=whole)
+        return {task: drop + 20 * (1 - here / healed) for task, drop in given.drops(candidate).items()}
+
+    found = expected_macs(prune_iteratively(net, replace(given, drops=drops), QUICK, drop_units), {7: 1.0})
+    assert 0.28 * whole < found < 0.4 * whole
+
+
+def test_what_a_step_too_far_took_is_spared_and_other_units_go() -> None:
+    net = restrict(separate(), ["a"])
+    space = net.prunable[0]
+    (name,) = net.spaces.producers[space]
+    key = net.graph.by_name[name].params["bias"]
+    marked = net.graph.params[key].copy()
+    marked[0] = 77.0
+    net = net.with_params({key: marked})
+    whole = expected_macs(net, {1: 1.0})
+
+    def vital(candidate: MultitaskGraph) -> np.ndarray:
+        return np.asarray(candidate.graph.params[key] == 77.0)
+
+    def drops(candidate: MultitaskGraph) -> Mapping[str, float]:
+        return {"a": 0.0 if vital(candidate).any() else 50.0}
+
+    def step(state: State, recipe: Recipe, cut: Cut) -> tuple[State, MultitaskGraph]:
+        # The vital unit looks like the one that matters least.
+        current = state.net
+        stake = {name: np.ones((2, current.spaces.sizes[name])) for name in current.prunable}
+        stake[space][:, vital(current)] = 0.0
+        return state, prune_to(current, stake, {1: 1.0}, cut.macs, spared=cut.spared)
+
+    given = pruning(net, Budget(None, {"a": 1.0}), workload={1: 1.0}, drops=drops)
+    stuck = prune_iteratively(net, given, replace(QUICK, detours=0), step)
+    free = prune_iteratively(net, given, replace(QUICK, detours=1), step)
+    assert expected_macs(stuck, {1: 1.0}) == whole
+    assert expected_macs(free, {1: 1.0}) < 0.5 * whole
+    assert vital(free).any()

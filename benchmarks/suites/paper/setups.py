@@ -61,17 +61,18 @@ class Suite:
 def _smoke(net: str, **options: object) -> Setup:
     """Every suite's network on the 5000 digits, as short as it can be: that all of it runs, not what comes out."""
     networks = Networks("digits", Sizes(1500, 500, 500), net, epochs=3, net_options=options)
-    pruners = {name: {"step": 0.5, "recover": 5, "retries": 0, "attempts": 1} for name in ("taylor", "vib")}
+    once: Options = {"step": 0.5, "recover": 5, "halvings": 0, "detours": 0, "attempts": 1}
+    pruners = {name: dict(once) for name in ("taylor", "vib")}
     pruners["share"] = {**pruners["taylor"], "share_step": 0.3, "share_recover": 5}
     merges = {name: {"retrain": 5} for name in ("mtz", "branch")}
     return Setup(networks, seeds=1, max_drop=30.0, finetune=1, control=2, pruners=pruners, merges=merges)
 
 
 SMALL = Sizes(4000, 2000, 4000)
-STEPS: Options = {"step": 0.25, "recover": 20, "retries": 2}
+STEPS: Options = {"step": 0.25, "recover": 40, "halvings": 2, "detours": 1}
 QUICK: Mapping[str, Options] = {
     "taylor": STEPS,
-    "vib": {**STEPS, "recover": 40},
+    "vib": {**STEPS, "recover": 60},
     "share": {**STEPS, "share_step": 0.15, "share_recover": 60},
 }
 # MTZ as published trains for 50 to 5000 mini-batches after a layer; a trunk of one width for all tasks needs many.
@@ -81,7 +82,9 @@ RETRAINED: Mapping[str, Options] = {name: {"retrain": 300} for name in ("mtz", "
 def _small(data: str, net: str, seeds: int = 3, **options: object) -> Setup:
     """Few images and short training, for two CPU cores."""
     networks = Networks(data, SMALL, net, epochs=12, net_options=options)
-    return Setup(networks, seeds, max_drop=2.0, finetune=6, control=25, pruners=QUICK, merges=RETRAINED)
+    return Setup(
+        networks, seeds, max_drop=2.0, finetune=10, control=25, learning_rate=3e-3, pruners=QUICK, merges=RETRAINED
+    )
 
 
 _LIST = (

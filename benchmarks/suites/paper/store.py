@@ -18,8 +18,11 @@ from pamc.graph.serial import dump, load
 
 __all__ = ["VERSION", "Store"]
 
-VERSION = 1
+VERSION = 2
 """Raise it when the code of a suite, or of pamc, changes what comes out: kept results are then not used."""
+
+TRAINED = 1
+"""Raise it when the training of single-task networks changes."""
 
 RESULT, STRUCTURE, ARRAYS = "result.json", "multitask.json", "multitask.safetensors"
 
@@ -37,7 +40,7 @@ class Store:
 
     def weights(self, networks: Networks, seed: int, task: str) -> Path:
         """The weights of a single-task network."""
-        return self.root / "weights" / f"{digest(VERSION, networks, seed, task)}.safetensors"
+        return self.root / "weights" / f"{digest(TRAINED, networks, seed, task)}.safetensors"
 
     def cell(self, setup: Setup, row: Row, pruner: str, seed: int) -> Path:
         """The folder of a cell."""

@@ -19,7 +19,7 @@ from pamc.prune.moves import Saliency
 from pamc.prune.options import ReleaseOptions, prune_step
 from pamc.prune.registry import METHODS, Pruning
 from pamc.prune.search import prune_iteratively
-from pamc.prune.state import State
+from pamc.prune.state import Cut, State
 from pamc.prune.weights import incoming, with_releases
 from pamc.train import Recipe, fit
 
@@ -54,8 +54,8 @@ def magnitudes(net: MultitaskGraph, norm: str) -> Saliency:
 def magnitude(net: MultitaskGraph, pruning: Pruning, options: MagnitudeOptions) -> MultitaskGraph:
     """Remove the units, and release the tasks, with the least weight per cost saved."""
 
-    def step(state: State, recipe: Recipe, macs: float) -> tuple[State, MultitaskGraph]:
+    def step(state: State, recipe: Recipe, cut: Cut) -> tuple[State, MultitaskGraph]:
         trained = fit(state.net, pruning.train, pruning.targets, recipe, pruning.progress, label="pruning")
-        return State(trained), prune_step(trained, magnitudes(trained, options.norm), pruning, options, macs)
+        return State(trained), prune_step(trained, magnitudes(trained, options.norm), pruning, options, cut)
 
     return prune_iteratively(net, pruning, options, step)

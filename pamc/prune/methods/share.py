@@ -15,7 +15,7 @@ from pamc.prune.methods.taylor import TaylorOptions, taylor, train_and_score
 from pamc.prune.registry import METHODS, Pruning
 from pamc.prune.search import prune_iteratively
 from pamc.prune.sharing import share_to
-from pamc.prune.state import State
+from pamc.prune.state import Cut, State
 from pamc.train import Recipe
 
 __all__ = ["ShareOptions", "share"]
@@ -60,16 +60,17 @@ def share(net: MultitaskGraph, pruning: Pruning, options: ShareOptions) -> Multi
     order = np.random.default_rng(pruning.seed).permutation(len(pruning.train))[: options.samples]
     calibration = pruning.train.x[order]
 
-    def step(state: State, recipe: Recipe, macs: float) -> tuple[State, MultitaskGraph]:
+    def step(state: State, recipe: Recipe, cut: Cut) -> tuple[State, MultitaskGraph]:
         trained, saliency = train_and_score(state, pruning, recipe, options, "sharing")
         merged = share_to(
             trained.net,
             calibration,
             saliency,
             pruning.workload,
-            macs,
+            cut.macs,
             exponent=options.exponent,
             similarity=options.similarity,
+            spared=cut.spared,
         )
         return trained, merged
 

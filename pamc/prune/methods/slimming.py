@@ -20,7 +20,7 @@ from pamc.graph.ops import BatchNorm
 from pamc.prune.options import ReleaseOptions, prune_step
 from pamc.prune.registry import METHODS, Pruning
 from pamc.prune.search import prune_iteratively
-from pamc.prune.state import State
+from pamc.prune.state import Cut, State
 from pamc.prune.weights import with_releases
 from pamc.train import Recipe, Regulariser, fit
 
@@ -93,7 +93,7 @@ def slimming(net: MultitaskGraph, pruning: Pruning, options: SlimmingOptions) ->
     """Remove the units, and release the tasks, with the least scale per cost saved, while a penalty shrinks scales."""
     scales(net)
 
-    def step(state: State, recipe: Recipe, macs: float) -> tuple[State, MultitaskGraph]:
+    def step(state: State, recipe: Recipe, cut: Cut) -> tuple[State, MultitaskGraph]:
         trained = fit(
             state.net,
             pruning.train,
@@ -104,6 +104,6 @@ def slimming(net: MultitaskGraph, pruning: Pruning, options: SlimmingOptions) ->
             regulariser=Slimmer(state.net, options.l1),
         )
         saliency = with_releases(trained, scales(trained), 1)
-        return State(trained), prune_step(trained, saliency, pruning, options, macs)
+        return State(trained), prune_step(trained, saliency, pruning, options, cut)
 
     return prune_iteratively(net, pruning, options, step)

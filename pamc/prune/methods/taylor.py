@@ -26,7 +26,7 @@ from pamc.prune.moves import Saliency
 from pamc.prune.options import ReleaseOptions, prune_step
 from pamc.prune.registry import METHODS, Pruning
 from pamc.prune.search import prune_iteratively
-from pamc.prune.state import Memory, State
+from pamc.prune.state import Cut, Memory, State
 from pamc.train import MultitaskModule, Recipe, fit
 
 __all__ = ["TaylorOptions", "TaylorSaliency", "taylor", "train_and_score"]
@@ -124,8 +124,8 @@ def train_and_score(
 def taylor(net: MultitaskGraph, pruning: Pruning, options: TaylorOptions) -> MultitaskGraph:
     """Remove the units, and release the tasks, with the least first-order effect on the loss per cost saved."""
 
-    def step(state: State, recipe: Recipe, macs: float) -> tuple[State, MultitaskGraph]:
+    def step(state: State, recipe: Recipe, cut: Cut) -> tuple[State, MultitaskGraph]:
         trained, saliency = train_and_score(state, pruning, recipe, options, "pruning")
-        return trained, prune_step(trained.net, saliency, pruning, options, macs)
+        return trained, prune_step(trained.net, saliency, pruning, options, cut)
 
     return prune_iteratively(net, pruning, options, step)

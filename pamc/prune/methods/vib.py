@@ -23,7 +23,7 @@ from pamc.prune.moves import Saliency, unit_price
 from pamc.prune.options import MoveOptions, prune_step
 from pamc.prune.registry import METHODS, Pruning
 from pamc.prune.search import prune_iteratively
-from pamc.prune.state import Memory, State
+from pamc.prune.state import Cut, Memory, State
 from pamc.train import Recipe, Regulariser, fit
 
 __all__ = ["Gates", "VibOptions", "divergence", "folded", "kl_weights", "signal", "vib"]
@@ -161,7 +161,7 @@ def signal(net: MultitaskGraph, log_alpha: Memory) -> Saliency:
 def vib(net: MultitaskGraph, pruning: Pruning, options: VibOptions) -> MultitaskGraph:
     """Remove the units that drown in noise when a bottleneck prices what readers learn from them."""
 
-    def step(state: State, recipe: Recipe, macs: float) -> tuple[State, MultitaskGraph]:
+    def step(state: State, recipe: Recipe, cut: Cut) -> tuple[State, MultitaskGraph]:
         weights = {space: options.kl * share for space, share in kl_weights(state.net, pruning.workload).items()}
         gates = Gates(state.net, weights, state.memory, options.gate_rate)
         trained = fit(
@@ -170,6 +170,6 @@ def vib(net: MultitaskGraph, pruning: Pruning, options: VibOptions) -> Multitask
         log_alpha = gates.log_alpha()
         after = State(folded(trained, gates.means()), log_alpha)
         first = {space: vector[0] >= options.threshold for space, vector in log_alpha.items()}
-        return after, prune_step(after.net, signal(net, log_alpha), pruning, options, macs, first)
+        return after, prune_step(after.net, signal(net, log_alpha), pruning, options, cut, first)
 
     return prune_iteratively(net, pruning, options, step)
