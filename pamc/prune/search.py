@@ -48,8 +48,8 @@ class Schedule:
     warmup: float = 1.0
     epochs: float = 8.0
     slack: float = 3.0
-    halvings: int = 2
-    detours: int = 3
+    halvings: int = 1
+    detours: int = 1
     attempts: int = 3
 
 
