@@ -1,4 +1,4 @@
-"""A plan as an ONNX model."""
+"""A plan's operations as ONNX nodes, with numbers in float32; other kinds of numbers change how values are read."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pamc import __version__
 from pamc.errors import InternalError
-from pamc.graph import Graph, Node
+from pamc.graph import Node
 from pamc.graph.ops import (
     Activation,
     Add,
@@ -29,30 +28,19 @@ from pamc.graph.ops import (
     Softmax,
     Unflatten,
 )
-from pamc.lower import Plan, load_target
-from pamc_exporters.onnx.weights import WEIGHTS, Stored, as_stored
+from pamc_exporters.interface import input_name
+from pamc_exporters.onnx.tensors import param_key, stored_tensors
+from pamc_exporters.onnx.weights import WEIGHTS, Stored
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from onnx import ModelProto, NodeProto, TensorProto
+    from onnx import NodeProto, TensorProto
 
-__all__ = ["input_name", "to_model", "value_names"]
+    from pamc.lower import Plan
+
+__all__ = ["Emitter", "HalfEmitter"]
 
 Window = Conv | DepthwiseConv | MaxPool | AvgPool
-
-
-def input_name(graph: Graph) -> str:
-    """Name of the ONNX input."""
-    return "input" if "input" not in graph.outputs else "network_input"
-
-
-def value_names(graph: Graph) -> dict[str, str]:
-    """ONNX name of every value: outputs are called as their tasks, the others as in the plan."""
-    tasks = {value: task for task, value in graph.outputs.items()}
-    names = {node.name: tasks.get(node.name, node.name) for node in graph.nodes}
-    raw = graph.input.op.dtype == "uint8"  # type: ignore[attr-defined]
-    names[graph.input.name] = f"{input_name(graph)}:unit" if raw else input_name(graph)
-    return names
 
 
 def _max_pool_ends(op: MaxPool, size: Shape, out: Shape) -> tuple[int, ...]:
@@ -65,28 +53,40 @@ def _max_pool_ends(op: MaxPool, size: Shape, out: Shape) -> tuple[int, ...]:
 
 
 def _window(op: Window, ends: Shape | None = None, **others: tuple[int, int]) -> dict[str, Any]:
-    # What ONNX assumes anyhow is left out: attributes are a good part of the small files.
+    # What ONNX assumes or infers anyhow is left out: attributes are a good part of the small files.
     pads = (*op.padding, *(op.padding if ends is None else ends))
     wanted = {"strides": op.stride, **others}
     kept = {name: list(value) for name, value in wanted.items() if value != (1, 1)}
-    return {"kernel_shape": list(op.kernel), **kept, **({"pads": list(pads)} if any(pads) else {})}
+    kernel = {} if isinstance(op, Conv | DepthwiseConv) else {"kernel_shape": list(op.kernel)}
+    return {**kernel, **kept, **({"pads": list(pads)} if any(pads) else {})}
 
 
-class _Emitter:
-    def __init__(self, graph: Graph, stored: Mapping[str, Stored]) -> None:
-        self.graph = graph
+class Emitter:
+    """Appends ONNX nodes and tensors for one node of a plan after another.
+
+    ``names`` has the ONNX name of every value: outputs are called as their tasks, the others by their number in the
+    plan, since names are a good part of the small files. Nodes with parameters keep the names of the plan.
+    """
+
+    def __init__(self, plan: Plan, stored: Mapping[str, Stored]) -> None:
+        self.plan = plan
+        self.graph = plan.graph
         self.stored = stored
-        self.names = value_names(graph)
+        self.arrays = stored_tensors(plan)
+        self.number = {node.name: position for position, node in enumerate(plan.graph.nodes)}
+        tasks = {value: task for task, value in plan.graph.outputs.items()}
+        self.names = {name: tasks.get(name, str(position)) for name, position in self.number.items()}
+        if plan.graph.input.op.dtype == "float32":  # type: ignore[attr-defined]
+            self.names[plan.graph.input.name] = input_name(plan.graph)
         self.nodes: list[NodeProto] = []
         self.initializers: dict[str, TensorProto] = {}
 
     def emit(self, node: Node) -> None:
         """Append the ONNX nodes of one node."""
-        op, name = node.op, node.name
-        rank = len(self.graph.shapes[name])
+        op = node.op
         match op:
             case Input():
-                self._input(node, op)
+                self.input(node, op)
             case Conv() | DepthwiseConv():
                 attributes = _window(op, dilations=op.dilation)
                 if isinstance(op, DepthwiseConv):
@@ -95,87 +95,115 @@ class _Emitter:
             case Linear():
                 self._add(node, "Gemm", self._params(node, "weight", "bias"), transB=1)
             case ChannelAffine():
-                scale, shift = (self._param(node, role, (-1, *(1,) * (rank - 1))) for role in ("scale", "shift"))
-                self._node("Mul", f"{name}:scaled", [*self._inputs(node), scale])
-                self._node("Add", self.names[name], [f"{name}:scaled", shift], name)
+                rank = len(self.graph.shapes[node.name])
+                scale, shift = (self.param(node, role, (-1, *(1,) * (rank - 1))) for role in ("scale", "shift"))
+                scaled = self.inner(node, "scaled")
+                self.node("Mul", scaled, [*self.read(node), scale])
+                self.node("Add", self.names[node.name], [scaled, shift], node.name)
             case Activation():
                 self._activation(node, op)
-            case MaxPool():
-                ends = _max_pool_ends(op, self.graph.shapes[node.inputs[0]][1:], self.graph.shapes[name][1:])
-                self._add(node, "MaxPool", **_window(op, ends))
             case AvgPool():
                 self._add(node, "AveragePool", **_window(op), count_include_pad=int(op.count_include_pad))
             case GlobalAvgPool():
                 self._add(node, "GlobalAveragePool")
-            case Flatten():
-                self._add(node, "Flatten", axis=1)
-            case Unflatten():
-                self._add(node, "Unsqueeze", [self._constant("const/axes", np.array([2, 3], dtype=np.int64))])
             case Add():
                 self._add(node, "Add")
             case Mul():
                 self._add(node, "Mul")
-            case Concat():
-                self._add(node, "Concat", axis=1)
             case Softmax():
                 self._add(node, "Softmax", axis=1)
+            case MaxPool() | Flatten() | Unflatten() | Concat():
+                self.move(node, self.names[node.name], self.read(node))
             case _:
-                raise InternalError(f"{op.kind} {name!r} cannot be written as ONNX", why="lowering should remove it")
+                raise InternalError(f"{op.kind} {node.name!r} cannot be written as ONNX", why="lowering removes it")
 
-    def _inputs(self, node: Node) -> list[str]:
+    def read(self, node: Node) -> list[str]:
+        """Names under which a node reads its inputs."""
         return [self.names[value] for value in node.inputs]
 
-    def _node(self, kind: str, output: str, inputs: list[str], name: str = "", **attributes: Any) -> None:
+    def param(self, node: Node, role: str, shape: tuple[int, ...] | None = None) -> str:
+        """Name under which a node reads a parameter, which may be reshaped."""
+        return self.tensor(node, role, shape=shape)
+
+    def input(self, node: Node, op: Input) -> None:
+        """Append what makes float32 numbers of the caller's."""
+        if op.dtype == "float32":
+            return
+        from onnx import TensorProto
+
+        numbers = self.inner(node, "float")
+        self.node("Cast", numbers, [input_name(self.graph)], to=TensorProto.FLOAT)
+        # A division, as PyTorch does: a product with 1/255 rounds differently.
+        self.node("Div", self.names[node.name], [numbers, self.scalar(255.0)])
+
+    def move(self, node: Node, output: str, inputs: list[str]) -> None:
+        """Append an operation that only hands numbers on, whatever their type."""
+        op = node.op
+        match op:
+            case MaxPool():
+                ends = _max_pool_ends(op, self.graph.shapes[node.inputs[0]][1:], self.graph.shapes[node.name][1:])
+                self.node("MaxPool", output, inputs, **_window(op, ends))
+            case Concat():
+                self.node("Concat", output, inputs, axis=1)
+            case Flatten():
+                self.node("Flatten", output, inputs, axis=1)
+            case Unflatten():
+                axes = self.constant("axes", np.array([2, 3], dtype=np.int64))
+                self.node("Unsqueeze", output, [*inputs, axes])
+
+    def inner(self, node: Node, part: str) -> str:
+        """Name of a value inside the ONNX nodes of one node."""
+        return f"{self.number[node.name]}:{part}"
+
+    def node(self, kind: str, output: str, inputs: list[str], name: str = "", **attributes: Any) -> None:
+        """Append an ONNX node with one output."""
         from onnx import helper
 
-        self.nodes.append(helper.make_node(kind, inputs, [output], name=name or output, **attributes))
+        self.nodes.append(helper.make_node(kind, inputs, [output], name=name, **attributes))
 
-    def _add(self, node: Node, kind: str, more: Sequence[str] = (), **attributes: Any) -> None:
-        self._node(kind, self.names[node.name], [*self._inputs(node), *more], node.name, **attributes)
-
-    def _constant(self, name: str, array: NDArray[Any]) -> str:
+    def constant(self, name: str, array: NDArray[Any]) -> str:
+        """Name of a tensor inside the model."""
         from onnx import numpy_helper
 
         self.initializers.setdefault(name, numpy_helper.from_array(array, name))
         return name
 
-    def _scalar(self, value: float) -> str:
-        return self._constant(f"const/{value:.9g}", np.array(value, dtype=np.float32))
+    def scalar(self, value: float) -> str:
+        """Name of a float32 number."""
+        return self.constant(f"={value:.9g}", np.array(value, dtype=np.float32))
 
-    def _params(self, node: Node, *roles: str) -> list[str]:
-        return [self._param(node, role) for role in roles if role in node.params]
+    def tensor(self, node: Node, role: str, part: str = "", *, shape: tuple[int, ...] | None = None) -> str:
+        """Name of a stored tensor of a node: in weights.bin if it has a place there, inside the model otherwise."""
+        from onnx import TensorProto, helper
 
-    def _param(self, node: Node, role: str, shape: tuple[int, ...] | None = None) -> str:
-        from onnx import TensorProto
-
-        key = node.params[role]
-        array = as_stored(self.graph.params[key])
-        if shape is not None:
-            array = array.reshape(shape)
+        key = param_key(node.params[role], part)
+        name = f"{self.number[node.name]}{role[:2]}{part[:1]}"
+        array = self.arrays[key] if shape is None else self.arrays[key].reshape(shape)
         place = self.stored.get(key)
         if place is None:
-            return self._constant(key, array)
+            return self.constant(name, array)
         tensor = TensorProto(
-            name=key, data_type=TensorProto.FLOAT, dims=array.shape, data_location=TensorProto.EXTERNAL
+            name=name,
+            data_type=helper.np_dtype_to_tensor_dtype(array.dtype),
+            dims=array.shape,
+            data_location=TensorProto.EXTERNAL,
         )
         for field, value in (("location", WEIGHTS), ("offset", place.offset), ("length", place.length)):
             tensor.external_data.add(key=field, value=str(value))
-        self.initializers[key] = tensor
-        return key
+        self.initializers[name] = tensor
+        return name
 
-    def _input(self, node: Node, op: Input) -> None:
-        if op.dtype == "float32":
-            return
-        from onnx import TensorProto
+    def _params(self, node: Node, *roles: str) -> list[str]:
+        return [self.param(node, role) for role in roles if role in node.params]
 
-        self._node("Cast", f"{node.name}:float", [input_name(self.graph)], to=TensorProto.FLOAT)
-        # A division, as PyTorch does: a product with 1/255 rounds differently.
-        self._node("Div", self.names[node.name], [f"{node.name}:float", self._scalar(255.0)])
+    def _add(self, node: Node, kind: str, more: Sequence[str] = (), **attributes: Any) -> None:
+        name = node.name if node.params else ""
+        self.node(kind, self.names[node.name], [*self.read(node), *more], name, **attributes)
 
     def _activation(self, node: Node, op: Activation) -> None:
-        (x,) = self._inputs(node)
-        name, y = node.name, self.names[node.name]
-        simple: Mapping[str, tuple[str, dict[str, float]]] = {
+        (x,) = self.read(node)
+        y = self.names[node.name]
+        simple: Mapping[str, tuple[str, dict[str, Any]]] = {
             "relu": ("Relu", {}),
             "sigmoid": ("Sigmoid", {}),
             "tanh": ("Tanh", {}),
@@ -185,62 +213,38 @@ class _Emitter:
             "elu": ("Elu", {"alpha": op.alpha}),
         }
         composed: Mapping[str, Callable[[], None]] = {
-            "relu6": lambda: self._node("Clip", y, [x, self._scalar(0.0), self._scalar(6.0)], name),
-            "silu": lambda: self._silu(name, x, y),
-            "gelu": lambda: self._gelu(name, x, y),
+            "relu6": lambda: self.node("Clip", y, [x, self.scalar(0.0), self.scalar(6.0)]),
+            "silu": lambda: self._silu(node, x),
+            "gelu": lambda: self._gelu(node, x),
         }
         if op.function in simple:
             kind, attributes = simple[op.function]
-            self._node(kind, y, [x], name, **attributes)
+            self.node(kind, y, [x], **attributes)
         else:
             composed[op.function]()
 
-    def _silu(self, name: str, x: str, y: str) -> None:
-        self._node("Sigmoid", f"{name}:sigmoid", [x])
-        self._node("Mul", y, [x, f"{name}:sigmoid"], name)
+    def _silu(self, node: Node, x: str) -> None:
+        share = self.inner(node, "sigmoid")
+        self.node("Sigmoid", share, [x])
+        self.node("Mul", self.names[node.name], [x, share])
 
-    def _gelu(self, name: str, x: str, y: str) -> None:
+    def _gelu(self, node: Node, x: str) -> None:
         # Gelu itself needs opset 20; runtimes fuse these five.
-        self._node("Div", f"{name}:div", [x, self._scalar(math.sqrt(2.0))])
-        self._node("Erf", f"{name}:erf", [f"{name}:div"])
-        self._node("Add", f"{name}:add", [f"{name}:erf", self._scalar(1.0)])
-        self._node("Mul", f"{name}:mul", [x, f"{name}:add"])
-        self._node("Mul", y, [f"{name}:mul", self._scalar(0.5)], name)
+        div, erf, add, mul = (self.inner(node, part) for part in ("div", "erf", "add", "mul"))
+        self.node("Div", div, [x, self.scalar(math.sqrt(2.0))])
+        self.node("Erf", erf, [div])
+        self.node("Add", add, [erf, self.scalar(1.0)])
+        self.node("Mul", mul, [x, add])
+        self.node("Mul", self.names[node.name], [mul, self.scalar(0.5)])
 
 
-def to_model(plan: Plan, stored: Mapping[str, Stored], metadata: Mapping[str, str]) -> ModelProto:
-    """The model of a plan, with the parameters in ``stored`` as references to weights.bin and the others inside.
+class HalfEmitter(Emitter):
+    """Parameters stored as half, cast to float32 behind; a runtime folds the cast when it loads the model."""
 
-    One input ``(n, *shape)``, one output ``(n, *shape)`` per task, named as the task. ``metadata`` becomes
-    ``metadata_props`` beside pamc's own.
-    """
-    from onnx import TensorProto, helper
+    def param(self, node: Node, role: str, shape: tuple[int, ...] | None = None) -> str:
+        """Name of the parameter in float32."""
+        from onnx import TensorProto
 
-    graph, target = plan.graph, load_target(plan.target)
-    emitter = _Emitter(graph, stored)
-    for node in graph.nodes:
-        emitter.emit(node)
-    source = graph.input.op
-    assert isinstance(source, Input)
-    kind = TensorProto.UINT8 if source.dtype == "uint8" else TensorProto.FLOAT
-    inputs = [helper.make_tensor_value_info(input_name(graph), kind, ["n", *source.shape])]
-    outputs = [
-        helper.make_tensor_value_info(task, TensorProto.FLOAT, ["n", *graph.shapes[value]])
-        for task, value in graph.outputs.items()
-    ]
-    body = helper.make_graph(emitter.nodes, plan.task_set, inputs, outputs, [*emitter.initializers.values()])
-    model = helper.make_model(
-        body,
-        opset_imports=[helper.make_opsetid("", target.onnx_opset)],
-        ir_version=target.onnx_ir_version,
-        producer_name="pamc",
-        producer_version=__version__,
-    )
-    own = {
-        "pamc.task_set": plan.task_set,
-        "pamc.tasks": ",".join(graph.outputs),
-        "pamc.target": plan.target,
-        "pamc.version": __version__,
-    }
-    helper.set_model_props(model, dict(sorted({**metadata, **own}.items())))
-    return model
+        half = self.tensor(node, role, shape=shape)
+        self.node("Cast", f"{half}f", [half], to=TensorProto.FLOAT)
+        return f"{half}f"
