@@ -7,6 +7,7 @@ Each arrow is one function from one immutable value to the next; the slow ones a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from os.path import relpath
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pamc.bundle import (
     BundleWriter,
@@ -26,7 +28,8 @@ from pamc.data import load_samples, shuffled
 from pamc.errors import ConfigError, UnsupportedModelError, UserCodeError, WeightsError
 from pamc.export import find_exporter
 from pamc.graph import Graph, MultitaskGraph, all_task_sets, expected_macs, restrict
-from pamc.lower import load_target, lower
+from pamc.lower import Numerics, load_target, lower, numerics_of
+from pamc.lower.target import RUNTIMES
 from pamc.merge import METHODS as MERGE_METHODS
 from pamc.merge import Calibration
 from pamc.previews import exported_view, lowered_view, planned_view, stage_view
@@ -44,6 +47,7 @@ from pamc.writing import Outcome, Reporter, write_bundle
 __all__ = ["BuildOptions", "BuildResult", "build", "check"]
 
 CALIBRATION_SAMPLES = 1024
+NUMBERS = {"none": "float32", "fp16": "float16", "int8": "int8"}
 MAX_TASKS_FOR_ALL_SETS = 6
 
 
@@ -56,6 +60,7 @@ class BuildOptions:
     stop_after: str | None = None
     dry_run: bool = False
     force: bool = False
+    costs: Path | None = None
     cache_dir: Path | None = None
 
 
@@ -171,8 +176,9 @@ def _merge(
 
 
 def _budget(spec: Spec, separate: MultitaskGraph, workload: Mapping[int, float], fraction: float) -> Budget:
-    budget = spec.prune.budget
-    allowed = {task.name: budget.max_drop if task.max_drop is None else task.max_drop for task in spec.tasks}
+    budget, allowed = spec.prune.budget, spec.max_drops
+    # What int8 loses counts as well, and is known only when the network is finished.
+    fraction *= 1 - spec.quantize.reserve if spec.quantize.kind == "int8" else 1
     within = {task: fraction * drop for task, drop in allowed.items() if drop is not None and task in separate.tasks}
     # A budget of MACs is the cost of all tasks at once: an expectation under a workload of its own.
     own = None if budget.macs is None else {separate.everyone: 1.0}
@@ -257,9 +263,17 @@ def _requests(spec: Spec, net: MultitaskGraph) -> list[int]:
     return sorted(wanted, key=lambda mask: (mask.bit_count(), mask))
 
 
+def _numerics(spec: Spec, net: MultitaskGraph, x: NDArray[np.generic], stages: StageRunner) -> Numerics:
+    """How the files store and compute numbers."""
+    with stages.timed("calibrate") if spec.quantize.kind == "int8" else nullcontext():
+        return numerics_of(NUMBERS[spec.quantize.kind], net, x, stages.progress)
+
+
 def build(spec: Spec, options: BuildOptions, progress: Progress, reporter: Reporter | None = None) -> BuildResult:
     """Build the bundle that a spec describes. Raises a PamcError with its exit code; leaves no half bundle."""
-    target = load_target(options.target)
+    target = load_target(options.target, RUNTIMES.get(spec.emit[0], spec.emit[0]))
+    if options.costs is not None:
+        target = target.with_costs(options.costs)
     exporters = [find_exporter(name) for name in spec.emit]
     if not options.dry_run and options.stop_after is None:
         # A place that cannot be written is found out now, and not after the training.
@@ -294,12 +308,15 @@ def build(spec: Spec, options: BuildOptions, progress: Progress, reporter: Repor
     pruned = _prune(spec, merge_key, merged, separate, data, scorer, stages, title, tile, alone=prune_alone)
     if options.stop_after == "prune":
         return BuildResult(None, None, stage_view("prune", pruned, _requests(spec, pruned)))
-    plans = {plan.task_set: plan for plan in lower(pruned, _requests(spec, pruned), target).values()}
+    samples = shuffled(data.train, spec.seed, spec.quantize.samples).x
+    numerics = _numerics(spec, pruned, samples, stages)
+    lowered = lower(pruned, _requests(spec, pruned), target, numerics, _workload(spec, pruned.tasks))
+    plans = {plan.task_set: plan for plan in lowered.values()}
     if options.stop_after == "lower":
         return BuildResult(None, None, lowered_view(plans, pruned.tasks))
     if options.stop_after == "export":
         emitted = {text: plans[text] for text in spec.task_sets}
-        return BuildResult(None, None, exported_view(emitted, exporters))
-    made = Outcome(given, separate, alone, pruned, plans, scorer, data.train)
+        return BuildResult(None, None, exported_view(emitted, exporters, spec.format_options))
+    made = Outcome(given, separate, alone, pruned, numerics, samples, plans, scorer, data.train)
     path = write_bundle(spec, options.out, options.target, made, exporters, stages, reporter)
     return BuildResult(path, open_bundle(path).manifest)

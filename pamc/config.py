@@ -1,11 +1,13 @@
 """model.yaml, the description of a build: read, checked as a whole, and turned into a `Spec`."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pamc.config_checks import Checker, merge_methods, prune_methods
 from pamc.config_schema import (
     MAX_TASKS,
+    QUANTIZE,
     TASK_NAME,
     BudgetModel,
     DataModel,
@@ -13,14 +15,15 @@ from pamc.config_schema import (
     InputModel,
     MergeModel,
     PruneModel,
+    QuantizeModel,
     SettingsModel,
     TaskModel,
     TrainModel,
 )
 from pamc.config_yaml import read_yaml
 from pamc.errors import ConfigError
-from pamc.export import exporters
-from pamc.registry import did_you_mean, method_names
+from pamc.export import exporters, find_exporter
+from pamc.registry import did_you_mean, method_names, options_schema
 from pamc.spec import (
     Budget,
     DataSpec,
@@ -29,6 +32,7 @@ from pamc.spec import (
     MethodSpec,
     Normalize,
     PruneSpec,
+    QuantizeSpec,
     Spec,
     TaskSpec,
     TrainSpec,
@@ -43,10 +47,12 @@ __all__ = [
     "MethodSpec",
     "Normalize",
     "PruneSpec",
+    "QuantizeSpec",
     "Spec",
     "TaskSpec",
     "TrainSpec",
     "load_spec",
+    "overridden",
     "schema",
     "task_set_text",
 ]
@@ -67,8 +73,7 @@ def load_spec(path: Path) -> Spec:
         raise ConfigError("must hold keys and values", where=str(path), cure="start with the keys name, tasks and data")
     raw: dict[str, Any] = document.value
     check = Checker(document)
-    for key in raw.keys() - FileModel.model_fields.keys():
-        check.unknown_keys(FileModel, {key: None}, ())
+    check.unknown_keys(FileModel, {key: None for key in raw if key not in FileModel.model_fields}, (), exporters())
     settings = check.model(SettingsModel, {k: v for k, v in raw.items() if k in SettingsModel.model_fields}, ())
     emit = raw.get("emit", ["onnx"])
     if isinstance(emit, list) and all(isinstance(name, str) for name in emit):
@@ -81,6 +86,8 @@ def load_spec(path: Path) -> Spec:
     merge = _merge(check, raw)
     prune = _prune(check, raw)
     train = check.model(TrainModel, raw.get("train", {}), ("train",))
+    quantize = _quantize(check, raw.get("quantize", "none"))
+    formats = _format_options(check, raw, emit)
     task_sets = _task_sets(check, raw.get("task_sets"), names)
     check.raise_if_any()
     assert settings is not None and data is not None and train is not None
@@ -97,10 +104,19 @@ def load_spec(path: Path) -> Spec:
         train=TrainSpec(**train.model_dump()),
         task_sets=task_sets,
         emit=tuple(settings.emit),
-        quantize=settings.quantize,
+        format_options=formats,
+        quantize=quantize,
         baseline=settings.baseline,
         seed=settings.seed,
     )
+
+
+def overridden(spec: Spec, quantize: str | None, emit: tuple[str, ...] | None) -> Spec:
+    """`spec` with another kind of numbers or other formats, where given. ConfigError for an unknown format."""
+    for name in emit or ():
+        find_exporter(name)
+    kind = spec.quantize if quantize is None else replace(spec.quantize, kind=quantize)
+    return replace(spec, quantize=kind, emit=spec.emit if emit is None else tuple(dict.fromkeys(emit)))
 
 
 def schema() -> dict[str, Any]:
@@ -111,6 +127,8 @@ def schema() -> dict[str, Any]:
     parts["MergeModel"]["properties"]["method"]["enum"] = list(merge_methods().names())
     parts["PruneModel"]["properties"]["method"]["enum"] = list(prune_methods().names())
     result["properties"]["emit"]["items"]["enum"] = list(exporters())
+    for name in exporters():
+        result["properties"][name] = options_schema(type(find_exporter(name).parse_options({})))
     return result
 
 
@@ -252,6 +270,28 @@ def _share(check: Checker, raw: dict[str, Any], costs: bool) -> None:
     if method != "separate" and method in method_names("merge"):
         what = f"pruner 'share' merges by itself, and cannot start from merge method '{method}'"
         check.add(("prune", "method"), what, cure="merge: {method: separate}")
+
+
+def _quantize(check: Checker, value: object) -> QuantizeSpec:
+    if isinstance(value, str) and value not in QUANTIZE:
+        what = f"quantize must be {' or '.join(QUANTIZE)}, not '{value}'{did_you_mean(value, QUANTIZE)}"
+        check.add(("quantize",), what)
+        return QuantizeSpec()
+    entry = {"kind": value} if isinstance(value, str) else value
+    model = check.model(QuantizeModel, entry, ("quantize",))
+    return QuantizeSpec() if model is None else QuantizeSpec(**model.model_dump())
+
+
+def _format_options(check: Checker, raw: dict[str, Any], emit: object) -> dict[str, dict[str, object]]:
+    result: dict[str, dict[str, object]] = {}
+    for name in exporters():
+        if name not in raw:
+            continue
+        if isinstance(emit, list) and name not in emit:
+            cure = f"add {name} to emit, or remove its options"
+            check.add((name,), f"options for format '{name}', which is not emitted", key=True, cure=cure)
+        result[name] = check.format_options(name, raw[name])
+    return result
 
 
 def _workload(check: Checker, value: object, tasks: tuple[str, ...]) -> dict[str, float]:

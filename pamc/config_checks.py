@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from pamc.config_yaml import Document, KeyPath, Mark
 from pamc.errors import ConfigError, Problem
-from pamc.export import exporters
+from pamc.export import exporters, find_exporter
 from pamc.registry import Registry, did_you_mean, method_names
 
 __all__ = ["Checker", "merge_methods", "prune_methods"]
@@ -104,19 +104,22 @@ class Checker:
             self.add(at, f"{_name(at)} cannot be read")
         return None
 
-    def unknown_keys(self, kind: type[BaseModel], raw: dict[str, object], at: KeyPath) -> bool:
-        """Note every key of `raw`, at any depth, that `kind` does not have; whether there was none."""
+    def unknown_keys(
+        self, kind: type[BaseModel], raw: dict[str, object], at: KeyPath, others: Sequence[str] = ()
+    ) -> bool:
+        """Note every key of `raw`, at any depth, that is neither one of `kind` nor of `others`; whether none was."""
         clean = True
+        known = [*kind.model_fields, *others]
         for key, value in raw.items():
             field = kind.model_fields.get(key)
-            if field is None:
+            if field is None and key not in others:
                 inside = f" in {_name(at)}" if at else ""
-                hint = did_you_mean(key, list(kind.model_fields))
-                self._meant.update((*at, name) for name in kind.model_fields if f"'{name}'" in hint)
-                cure = None if hint else f"known keys: {_keys(kind)}"
+                hint = did_you_mean(key, known)
+                self._meant.update((*at, name) for name in known if f"'{name}'" in hint)
+                cure = None if hint else f"known keys: {', '.join(known)}"
                 self.add((*at, key), f"unknown key '{key}'{inside}{hint}", key=True, cure=cure)
                 clean = False
-            else:
+            elif field is not None:
                 nested = _nested_model(field.annotation)
                 if nested is not None and isinstance(value, dict):
                     clean = self.unknown_keys(nested, value, (*at, key)) and clean
@@ -171,6 +174,19 @@ class Checker:
                 self.add(at, f"unknown export format '{name}'{did_you_mean(name, known)}", cure=cure)
             elif name in emit[:index]:
                 self.add(at, f"export format '{name}' is given twice")
+
+    def format_options(self, name: str, entry: object) -> dict[str, object]:
+        """The options of an export format, as they are written, after noting everything wrong with them."""
+        if not isinstance(entry, dict):
+            self.add((name,), f"options of format '{name}' must be a mapping", cure=f"{name}: {{option: value}}")
+            return {}
+        try:
+            find_exporter(name).parse_options(entry)
+        except ConfigError as error:
+            for problem in error.problems:
+                key = problem.where
+                self.add((name, *([key] if key else [])), problem.what, key=True, cure=problem.cure)
+        return entry
 
     def function(self, text: str, at: KeyPath) -> None:
         """Check that "file.py:function" names an existing file that defines the function. It is not run."""

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = [
     "MAX_TASKS",
+    "QUANTIZE",
     "TASK_NAME",
     "BudgetModel",
     "DataModel",
@@ -15,6 +16,7 @@ __all__ = [
     "MergeModel",
     "NormalizeModel",
     "PruneModel",
+    "QuantizeModel",
     "SettingsModel",
     "TaskModel",
     "TrainModel",
@@ -22,6 +24,7 @@ __all__ = [
 
 TASK_NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_-]{0,31}$")
 MAX_TASKS = 16
+QUANTIZE = ("none", "fp16", "int8")
 
 _Number = Annotated[float, Field(allow_inf_nan=False)]
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -122,13 +125,25 @@ class TrainModel(_Model):
     ] = None
 
 
+class QuantizeModel(_Model):
+    """How the numbers of the bundle are stored."""
+
+    kind: Annotated[
+        Literal["none", "fp16", "int8"],
+        Field(description="none: float32; fp16: weights as float16; int8: weights and values"),
+    ]
+    samples: Annotated[int, Field(ge=1, description="int8: training samples that ranges are measured on")] = 512
+    reserve: Annotated[
+        float, Field(ge=0, lt=1, description="int8: share of every accuracy budget that pruning leaves to it")
+    ] = 0.2
+
+
 class SettingsModel(_Model):
     """The keys of a file that hold plain values."""
 
     schema_version: Literal[1] = 1
     name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")]
     emit: Annotated[list[str], Field(min_length=1, description="export formats")] = ["onnx"]
-    quantize: Literal["none"] = "none"
     baseline: Annotated[bool, Field(description="also prune the networks separately, for the report")] = True
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
 
@@ -150,6 +165,7 @@ class FileModel(SettingsModel):
     merge: MergeModel = MergeModel()
     prune: PruneModel = PruneModel()
     train: TrainModel = TrainModel()
+    quantize: Literal["none", "fp16", "int8"] | QuantizeModel = "none"
     task_sets: Annotated[
         Literal["all"] | list[str] | None,
         Field(description="task sets to emit, such as [a, a+b]; default: all up to 4 tasks, else singles and all"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -16,7 +16,17 @@ if TYPE_CHECKING:
 
     from pamc.lower.plan import Plan
 
-__all__ = ["GROUP", "Exporter", "Session", "Tracing", "exporters", "find_exporter"]
+__all__ = [
+    "GROUP",
+    "Exporter",
+    "MemorySharing",
+    "Session",
+    "Slicing",
+    "Tracing",
+    "Variants",
+    "exporters",
+    "find_exporter",
+]
 
 GROUP = "pamc.exporters"
 
@@ -36,10 +46,23 @@ class Exporter(Protocol):
 
     name: str
 
-    def write(self, plans: Mapping[str, Plan], directory: Path, metadata: Mapping[str, str]) -> tuple[Path, ...]:
+    def parse_options(self, values: Mapping[str, object]) -> object:
+        """The options of this format from plain values, as a frozen dataclass.
+
+        Raises ConfigError with one problem, whose ``where`` is the key, for each unknown key and wrong value.
+        """
+
+    def write(
+        self,
+        plans: Mapping[str, Plan],
+        directory: Path,
+        metadata: Mapping[str, str],
+        options: Mapping[str, object] = {},
+    ) -> tuple[Path, ...]:
         """Write one network per task set into ``directory``; return every file written.
 
-        ``metadata`` goes into each network. The same plans give the same bytes.
+        ``metadata`` goes into each network, ``options`` are those that ``parse_options`` takes. The same plans and
+        options give the same bytes.
         """
 
     def files(self, task_set: str) -> tuple[str, ...]:
@@ -58,6 +81,39 @@ class Tracing(Protocol):
 
     def trace(self, plan: Plan, directory: Path, x: NDArray[np.generic]) -> dict[str, NDArray[np.float32]]:
         """Every value of the written network for a batch ``x``, by the plan's value names, in order of execution."""
+
+
+@runtime_checkable
+class Slicing(Protocol):
+    """An exporter that can take task sets out of what it wrote."""
+
+    def slice(self, source: Path, task_sets: Sequence[str], target: Path) -> tuple[Path, ...]:
+        """Write just what ``task_sets``, written to ``source``, need into the empty folder ``target``.
+
+        Returns every file written. Their networks compute the same, to the bit. Raises OutputError when files of
+        ``source`` are missing or damaged.
+        """
+
+
+@runtime_checkable
+class MemorySharing(Protocol):
+    """An exporter whose sessions of several task sets can keep one copy of the weights between them."""
+
+    def sharing_memory(self) -> Exporter:
+        """The same exporter with sessions that share the weights, which can make each inference slower."""
+
+
+@runtime_checkable
+class Variants(Protocol):
+    """An exporter that may write a task set in further forms, which compute the same and are verified as well."""
+
+    def variants(
+        self, directory: Path, task_sets: Sequence[str], threads: int = 1
+    ) -> Iterator[tuple[str, str, Session]]:
+        """Open every further form of written task sets: the name of its file, the task set, a session.
+
+        Raises OutputError when one is damaged.
+        """
 
 
 def _found() -> dict[str, EntryPoint]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pamc.bundle import Bundle
+from pamc.bundle.plans import plans_of
 from pamc.errors import ConfigError
-from pamc.lower import load_target, lower
 from pamc.redundancy import read_redundancy, redundancy_view
 from pamc.registry import did_you_mean
 from pamc.task_sets import UnknownTaskError, parse_task_set
@@ -36,8 +36,7 @@ def inspect_plan(bundle: Bundle, task_set: str) -> View:
         raise ConfigError(f"{error}{did_you_mean(error.name, net.tasks)}", cure=known) from None
     except ValueError as error:
         raise ConfigError(str(error), cure=known) from None
-    request = net.task_set(text.split("+"))
-    return plan_view(lower(net, [request], load_target(bundle.manifest.target))[request], net.tasks)
+    return plan_view(plans_of(bundle, text)[text], net.tasks)
 
 
 def inspect_redundancy(bundle: Bundle) -> View:

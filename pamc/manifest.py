@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from os.path import relpath
@@ -32,12 +32,16 @@ from pamc.views import owner_counts
 
 __all__ = ["Evidence", "compose_manifest"]
 
-TOOLS = ("torch", "onnx", "onnxruntime", "numpy", "safetensors")
+TOOLS = ("torch", "onnx", "onnxruntime", "ai-edge-litert", "numpy", "safetensors")
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a build found out; ``files`` are those written so far, ``alone`` is empty without a baseline."""
+    """What a build found out; ``files`` are those written so far, ``alone`` is empty without a baseline.
+
+    ``sizes`` are bytes by format and task set, ``quantized`` scores by format, task set and task; the latter are
+    empty with float32.
+    """
 
     target: str
     given: InputSpec
@@ -49,7 +53,10 @@ class Evidence:
     checks: tuple[Check, ...]
     files: Mapping[str, FileEntry]
     stage_seconds: Mapping[str, float]
-    latency: Latency | None
+    latency: tuple[Latency, ...]
+    sizes: Mapping[str, Mapping[str, int]]
+    quantized: Mapping[str, Mapping[str, Mapping[str, float]]]
+    numerics: Method
 
 
 def _tools() -> dict[str, str]:
@@ -89,16 +96,21 @@ def _task_sets(spec: Spec, evidence: Evidence) -> dict[str, TaskSetEntry]:
         files = {}
         if text in spec.task_sets:
             files = {name: [f"{name}/{file}" for file in find_exporter(name).files(text)] for name in spec.emit}
-        own = {name: evidence.files[listed[0]].bytes + 4 * plan.params for name, listed in files.items()}
         entries[text] = TaskSetEntry(
             emitted=text in spec.task_sets,
             macs=_amounts(evidence, plan, "macs"),
             params=_amounts(evidence, plan, "params"),
-            bytes=own,
-            scores={task: scores[task] for task in text.split("+")},
+            bytes={name: evidence.sizes[name][text] for name in files},
+            scores={
+                task: replace(scores[task], quantized=_quantized(evidence, text, task)) for task in text.split("+")
+            },
             files=tuple(file for listed in files.values() for file in listed),
         )
     return entries
+
+
+def _quantized(evidence: Evidence, task_set: str, task: str) -> Mapping[str, float] | None:
+    return {name: found[task_set][task] for name, found in evidence.quantized.items()} or None
 
 
 def _merge_method(given: MethodSpec) -> Method:
@@ -112,15 +124,12 @@ def _prune_method(given: PruneSpec) -> Method:
 
 def compose_manifest(spec: Spec, evidence: Evidence) -> Manifest:
     """The manifest of a bundle; hashes of files written later are added when the bundle is committed."""
-    given, budget = evidence.given, spec.prune.budget.max_drop
+    given, allowed = evidence.given, spec.max_drops
     normalize = Normalize(given.normalize.mean, given.normalize.std) if given.normalize else None
     shapes = {task: evidence.net.graph.shapes[value] for task, value in evidence.net.graph.outputs.items()}
     return Manifest(
         name=spec.name,
-        tasks=tuple(
-            TaskEntry(task.name, task.metric, budget if task.max_drop is None else task.max_drop, shapes[task.name])
-            for task in spec.tasks
-        ),
+        tasks=tuple(TaskEntry(task.name, task.metric, allowed[task.name], shapes[task.name]) for task in spec.tasks),
         input=InputEntry(tuple(given.shape), given.dtype, normalize),
         target=evidence.target,
         seed=spec.seed,
@@ -135,5 +144,7 @@ def compose_manifest(spec: Spec, evidence: Evidence) -> Manifest:
         sources=_sources(spec),
         stage_seconds=evidence.stage_seconds,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        latency=evidence.latency,
+        latency=next(iter(evidence.latency), None),
+        further_latency=evidence.latency[1:],
+        numerics=evidence.numerics,
     )

@@ -55,14 +55,16 @@ def lowered_view(plans: Mapping[str, Plan], tasks: Sequence[str]) -> View:
     return View(text, {"stage": "lower", "plans": [view.data for view in views]})
 
 
-def exported_view(plans: Mapping[str, Plan], exporters: Sequence[Exporter]) -> View:
-    """The files that a bundle would hold, which are not kept."""
+def exported_view(
+    plans: Mapping[str, Plan], exporters: Sequence[Exporter], options: Mapping[str, Mapping[str, object]]
+) -> View:
+    """The files that a bundle would hold, which are not kept; ``options`` by format."""
     sizes: dict[str, int] = {}
     with TemporaryDirectory(prefix="pamc-export-") as root:
         for exporter in exporters:
             folder = Path(root) / exporter.name
             folder.mkdir()
-            written = exporter.write(plans, folder, {})
+            written = exporter.write(plans, folder, {}, options.get(exporter.name, {}))
             sizes |= {path.relative_to(root).as_posix(): path.stat().st_size for path in sorted(written)}
     lines = [f"{name}  {size:,} bytes" for name, size in sizes.items()]
     return View("\n".join(["after export:", *lines]), {"stage": "export", "files": sizes})

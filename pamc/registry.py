@@ -5,12 +5,21 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from difflib import get_close_matches
 from importlib import import_module
-from importlib.resources import files
 from typing import Any, Generic, TypeVar
 
 from pamc.errors import ConfigError, InternalError, Problem
 
-__all__ = ["Entry", "NoOptions", "Registry", "did_you_mean", "import_methods", "method_names"]
+__all__ = [
+    "Entry",
+    "NoOptions",
+    "Registry",
+    "did_you_mean",
+    "import_methods",
+    "method_names",
+    "option_problems",
+    "options_schema",
+    "read_options",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -70,36 +79,45 @@ class Registry(Generic[F]):
 
     def parse_options(self, name: str, values: Mapping[str, object]) -> Any:
         """The options of `name` from plain values; ConfigError with every unknown key and wrong value."""
-        entry = self.get(name)
-        problems = self.check_options(name, values)
-        if problems:
-            raise ConfigError.many([Problem(what, where=key or None) for key, what in problems])
-        return _adapter(entry.options).validate_json(json.dumps(dict(values)), strict=True)
+        return read_options(f"{self.kind} '{name}'", self.get(name).options, values)
 
     def check_options(self, name: str, values: Mapping[str, object]) -> list[tuple[str, str]]:
         """(key, message) of everything wrong with `values`; the key is "" when no single one is at fault."""
-        from pydantic import ValidationError
+        return option_problems(f"{self.kind} '{name}'", self.get(name).options, values)
 
-        entry = self.get(name)
-        known = tuple(field.name for field in fields(entry.options) if field.init)
-        problems = [
-            (key, f"{self.kind} '{name}' has no option '{key}'{did_you_mean(key, known)}")
-            for key in values
-            if key not in known
-        ]
-        given = {key: value for key, value in values.items() if key in known}
-        try:
-            # Through JSON: strict there still takes a list for a tuple, as a YAML file must be able to write one.
-            text = json.dumps(given, allow_nan=False)
-            _adapter(entry.options).validate_json(text, strict=True)
-        except ValidationError as error:
-            for item in error.errors(include_url=False):
-                place = ".".join(map(str, item["loc"]))
-                key = str(item["loc"][0]) if item["loc"] else ""
-                problems.append((key, f"option '{place}' of {self.kind} '{name}': {_plain(item['msg'])}"))
-        except (TypeError, ValueError) as error:
-            problems.append(("", f"options of {self.kind} '{name}' must be plain finite values: {error}"))
-        return problems
+
+def read_options(what: str, options: type[Any], values: Mapping[str, object]) -> Any:
+    """The dataclass `options` of `what` (for messages) from plain values; ConfigError with everything wrong."""
+    problems = option_problems(what, options, values)
+    if problems:
+        raise ConfigError.many([Problem(message, where=key or None) for key, message in problems])
+    return _adapter(options).validate_json(json.dumps(dict(values)), strict=True)
+
+
+def option_problems(what: str, options: type[Any], values: Mapping[str, object]) -> list[tuple[str, str]]:
+    """(key, message) of everything wrong with `values`; the key is "" when no single one is at fault."""
+    from pydantic import ValidationError
+
+    known = tuple(field.name for field in fields(options) if field.init)
+    problems = [(key, f"{what} has no option '{key}'{did_you_mean(key, known)}") for key in values if key not in known]
+    given = {key: value for key, value in values.items() if key in known}
+    try:
+        # Through JSON: strict there still takes a list for a tuple, as a YAML file must be able to write one.
+        text = json.dumps(given, allow_nan=False)
+        _adapter(options).validate_json(text, strict=True)
+    except ValidationError as error:
+        for item in error.errors(include_url=False):
+            place = ".".join(map(str, item["loc"]))
+            key = str(item["loc"][0]) if item["loc"] else ""
+            problems.append((key, f"option '{place}' of {what}: {_plain(item['msg'])}"))
+    except (TypeError, ValueError) as error:
+        problems.append(("", f"options of {what} must be plain finite values: {error}"))
+    return problems
+
+
+def options_schema(options: type[Any]) -> dict[str, Any]:
+    """The JSON schema of the dataclass `options`, which takes no other keys."""
+    return {**_adapter(options).json_schema(), "additionalProperties": False}
 
 
 def method_names(section: str) -> tuple[str, ...]:
@@ -107,6 +125,9 @@ def method_names(section: str) -> tuple[str, ...]:
 
     The file `pam_lattice.py` holds the method `pam-lattice`.
     """
+    # Late, as it takes milliseconds that a bundle's first inference would wait for.
+    from importlib.resources import files
+
     entries = files("pamc").joinpath(section, "methods").iterdir()
     stems = sorted(entry.name.removesuffix(".py") for entry in entries if entry.name.endswith(".py"))
     return tuple(stem.replace("_", "-") for stem in stems if stem != "__init__")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,10 @@ from pamc.graph import MultitaskGraph
 from pamc.spec import TaskSpec
 from pamc.train import Samples, Target, drop, predict, score
 
-__all__ = ["KINDS", "Scorer", "targets_of", "truth_of"]
+__all__ = ["KINDS", "Answers", "Scorer", "targets_of", "truth_of"]
+
+Answers = Callable[[NDArray[np.generic]], Mapping[str, NDArray[np.floating]]]
+"""Raw outputs by task for inputs ``(n, *input shape)``."""
 
 KINDS = {"cross_entropy": "class", "binary": "binary", "mse": "real"}
 """How the labels of a task with each loss are to be read."""
@@ -48,17 +52,23 @@ class Scorer:
 
     def drops(self, net: MultitaskGraph) -> Mapping[str, float]:
         """How much worse each task of ``net`` is than its original network, on the worse of the data sets."""
+        return self.judge(partial(predict, net))[1]
+
+    def judge(self, answers: Answers) -> tuple[Mapping[str, float], Mapping[str, float]]:
+        """The metric of every task that is answered, on the evaluation data, and its drop as in :meth:`drops`."""
+        found: list[Mapping[str, float]] = []
         worst: dict[str, float] = {}
         for samples in (self.evaluation, self.validation):
             if samples is None:
                 continue
             before = self._scores(samples.teacher, samples)
-            after = self._scores(predict(net, samples.x), samples)
+            after = self._scores(answers(samples.x), samples)
+            found.append(after)
             for target in self.targets:
                 if target.task in after:
                     lost = drop(target, before[target.task], after[target.task])
                     worst[target.task] = max(worst.get(target.task, lost), lost)
-        return worst
+        return found[0], worst
 
     def _scores(self, outputs: Mapping[str, NDArray[np.floating]], samples: Samples) -> dict[str, float]:
         return {

@@ -12,6 +12,7 @@ __all__ = [
     "MethodSpec",
     "Normalize",
     "PruneSpec",
+    "QuantizeSpec",
     "Spec",
     "TaskSpec",
     "TrainSpec",
@@ -99,6 +100,18 @@ class PruneSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class QuantizeSpec:
+    """How the bundle's numbers are stored: `none`, `fp16` or `int8`.
+
+    int8 is calibrated on so many training `samples`; pruning leaves the share `reserve` of every accuracy budget to it.
+    """
+
+    kind: str = "none"
+    samples: int = 512
+    reserve: float = 0.2
+
+
+@dataclass(frozen=True, slots=True)
 class TrainSpec:
     """Fine-tuning settings; None leaves the choice to the pruner."""
 
@@ -112,7 +125,8 @@ class TrainSpec:
 class Spec:
     """A checked model.yaml: paths are absolute, task sets canonical, defaults filled in.
 
-    `path` is the file as it was named, `root` its folder; the workload sums to 1.
+    `path` is the file as it was named, `root` its folder; the workload sums to 1. `format_options` are those of export
+    formats, checked by their exporters.
     """
 
     path: Path
@@ -127,9 +141,16 @@ class Spec:
     train: TrainSpec
     task_sets: tuple[str, ...]
     emit: tuple[str, ...]
-    quantize: str
+    format_options: Mapping[str, Mapping[str, object]]
+    quantize: QuantizeSpec
     baseline: bool
     seed: int
+
+    @property
+    def max_drops(self) -> dict[str, float | None]:
+        """What each task may lose; None where nothing is asked."""
+        budget = self.prune.budget.max_drop
+        return {task.name: budget if task.max_drop is None else task.max_drop for task in self.tasks}
 
     @property
     def task_names(self) -> tuple[str, ...]:

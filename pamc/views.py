@@ -64,7 +64,18 @@ def plan_view(plan: Plan, tasks: Sequence[str]) -> View:
             "owners": name_of(plan.owners[node.name], tuple(tasks)),
             "shape": list(plan.graph.shapes[node.name]),
             "inputs": list(node.inputs),
+            **({"seconds": plan.seconds[node.name]} if plan.seconds else {}),
         }
         for node in plan.graph.nodes
     ]
-    return View(describe(plan), {"task_set": plan.task_set, "macs": plan.macs, "params": plan.params, "layers": layers})
+    data = {
+        "task_set": plan.task_set,
+        "macs": plan.macs,
+        "params": plan.params,
+        "computed_macs": plan.computed_macs,
+        "computed_params": plan.computed_params,
+        "estimated_seconds": plan.estimated_seconds if plan.seconds else None,
+        "folds": list(plan.folds),
+        "layers": layers,
+    }
+    return View(describe(plan), data)

@@ -1,30 +1,41 @@
-"""From a finished network to a bundle: export, verify, time, describe."""
+"""From a finished network to a bundle: export, verify, score, time, describe."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
+from pamc.accuracy import check_accuracy, file_scores
 from pamc.bundle import GRAPH, GRAPH_WEIGHTS, VECTORS, BundleWriter, Check, Manifest, digest
-from pamc.bundle.manifest import Latency
+from pamc.bundle import numerics as stored_numerics
+from pamc.bundle.manifest import Latency, Method
 from pamc.data import shuffled
-from pamc.export import Exporter, Session
+from pamc.export import Exporter, Session, Slicing
 from pamc.graph import MultitaskGraph, restrict
 from pamc.graph.serial import dump
-from pamc.lower import Plan, load_target, lower
+from pamc.lower import Numerics, Plan, load_target, lower, numerics_of
 from pamc.manifest import Evidence, compose_manifest
-from pamc.progress import Progress
+from pamc.progress import Progress, QuietProgress
 from pamc.redundancy import REDUNDANCY, SAMPLES, analyse, to_json
 from pamc.scoring import Scorer
 from pamc.spec import InputSpec, Spec
 from pamc.stages import StageRunner
-from pamc.train import Samples, predict
-from pamc.verify import golden_vectors, select_samples, verify_exports
+from pamc.train import Samples
+from pamc.verify import (
+    golden_vectors,
+    neighbours,
+    reference_outputs,
+    select_samples,
+    verify_exports,
+    verify_operations,
+    verify_plans,
+)
 
 __all__ = ["Outcome", "Reporter", "write_bundle"]
 
@@ -45,12 +56,17 @@ class Reporter(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a bundle is made of; ``train`` holds the original networks' answers as its teacher."""
+    """What a bundle is made of; ``train`` holds the original networks' answers as its teacher.
+
+    ``calibration`` are the samples that ``numerics`` were measured on.
+    """
 
     given: InputSpec
     separate: MultitaskGraph
     alone: Mapping[str, MultitaskGraph]
     pruned: MultitaskGraph
+    numerics: Numerics
+    calibration: NDArray[np.generic]
     plans: Mapping[str, Plan]
     scorer: Scorer
     train: Samples
@@ -65,9 +81,10 @@ def write_bundle(
     stages: StageRunner,
     reporter: Reporter | None,
 ) -> Path:
-    """Export, verify, time and describe; the bundle appears at ``out`` only when all of it succeeded.
+    """Export, verify, score, time and describe; the bundle appears at ``out`` only when all of it succeeded.
 
-    Raises VerificationError when a file disagrees with the PyTorch network, OutputError when it cannot be written.
+    Raises VerificationError when a file disagrees with the PyTorch network, GoalMissedError when its numbers cost more
+    accuracy than allowed, OutputError when it cannot be written.
     """
     progress = stages.progress
     net, samples = made.pruned, made.scorer.evaluation
@@ -77,27 +94,40 @@ def write_bundle(
     proof = select_samples(samples.x, spec.seed, PROOF_SAMPLES)
     with stages.timed("redundancy"):
         requests = [plan.request for plan in made.plans.values()]
-        found = analyse(net, shuffled(made.train, spec.seed, SAMPLES), made.scorer.targets, requests, spec.seed)
+        redundancy = analyse(net, shuffled(made.train, spec.seed, SAMPLES), made.scorer.targets, requests, spec.seed)
     checks: list[Check] = []
+    quantized: dict[str, Mapping[str, Mapping[str, float]]] = {}
+    sizes: dict[str, Mapping[str, int]] = {}
     with BundleWriter(out, make_parent=True) as writer:
         writer.write_bytes("config.yaml", spec.path.read_bytes())
         writer.write_text(GRAPH, structure)
         writer.write_bytes(GRAPH_WEIGHTS, arrays)
-        writer.write_text(REDUNDANCY, to_json(found))
-        writer.write_bytes(VECTORS, golden_vectors(net, samples.x, spec.seed).to_bytes())
+        writer.write_text(stored_numerics.NUMERICS, stored_numerics.to_json(made.numerics))
+        writer.write_text(REDUNDANCY, to_json(redundancy))
+        writer.write_bytes(VECTORS, golden_vectors(net, samples.x, spec.seed, numerics=made.numerics).to_bytes())
+        reference, near = (find(net, made.numerics, proof) for find in (reference_outputs, neighbours))
+        verify_plans(net, made.numerics, made.plans.values(), proof)
         for exporter in exporters:
             folder = writer.root / exporter.name
             folder.mkdir()
             with stages.timed(f"export ({exporter.name})"):
-                exporter.write(emitted, folder, metadata)
+                exporter.write(emitted, folder, metadata, spec.format_options.get(exporter.name, {}))
+                sizes[exporter.name] = {text: _bytes(exporter, folder, text) for text in emitted}
             with stages.timed(f"verify ({exporter.name})"):
                 checks += verify_exports(
-                    exporter, folder, made.plans, proof, predict(net, proof), emitted=frozenset(emitted)
+                    exporter, folder, made.plans, proof, reference, near=near, emitted=frozenset(emitted)
                 )
-        latency = None
+                verify_operations(exporter, folder, made.plans.values(), proof)
+            if made.numerics.kind != "float32":
+                with stages.timed(f"score ({exporter.name})"):
+                    found = file_scores(exporter, folder, made.plans, made.scorer, frozenset(emitted), progress)
+                    check_accuracy(spec, exporter.name, found)
+                quantized[exporter.name] = {text: judged.scores for text, judged in found.items()}
+        latency: list[Latency] = []
         if reporter is not None:
             with stages.timed("latency"):
-                latency = _latency(made, exporters[0], writer.root, emitted, target, reporter, progress)
+                for exporter in exporters:
+                    latency += _latency(made, exporter, writer.root, emitted, target, reporter, progress)
         manifest = compose_manifest(
             spec,
             Evidence(
@@ -111,7 +141,10 @@ def write_bundle(
                 checks=tuple(checks),
                 files=writer.file_entries(),
                 stage_seconds=dict(stages.seconds),
-                latency=latency,
+                latency=tuple(latency),
+                sizes=sizes,
+                quantized=quantized,
+                numerics=_method(spec, made.numerics),
             ),
         )
         if reporter is not None:
@@ -119,6 +152,19 @@ def write_bundle(
                 writer.write_text(name, page)
         path = writer.commit(manifest)
     return path
+
+
+def _method(spec: Spec, numerics: Numerics) -> Method:
+    options = {name: value for name, value in asdict(spec.quantize).items() if name != "kind"}
+    return Method(numerics.kind, options if numerics.kind == "int8" else {})
+
+
+def _bytes(exporter: Exporter, folder: Path, task_set: str) -> int:
+    """The size of what a device needs for one task set alone."""
+    if not isinstance(exporter, Slicing):
+        return sum((folder / name).stat().st_size for name in exporter.files(task_set))
+    with TemporaryDirectory(prefix="pamc-slice-") as place:
+        return sum(path.stat().st_size for path in exporter.slice(folder, [task_set], Path(place)))
 
 
 def _latency(
@@ -129,8 +175,11 @@ def _latency(
     target: str,
     reporter: Reporter,
     progress: Progress,
-) -> Latency | None:
-    """Time the bundle against the separate networks, as they are and pruned alone, on this machine."""
+) -> list[Latency]:
+    """Time one format of the bundle against the separate networks, as they are and pruned alone, on this machine.
+
+    All hold their numbers in the same way.
+    """
     with TemporaryDirectory(prefix="pamc-latency-") as folder:
         rivals = {
             "separate": {task: restrict(made.separate, [task]) for task in made.separate.tasks},
@@ -139,7 +188,8 @@ def _latency(
         sessions: dict[str, dict[str, Session]] = {}
         for variant, nets in rivals.items():
             for task, net in nets.items():
-                (plan,) = lower(net, [net.everyone], load_target(target)).values()
+                numerics = numerics_of(made.numerics.kind, net, made.calibration, QuietProgress())
+                (plan,) = lower(net, [net.everyone], load_target(target), numerics).values()
                 place = Path(folder) / variant / task
                 place.mkdir(parents=True)
                 exporter.write({task: plan}, place, {})
@@ -151,4 +201,5 @@ def _latency(
             }
             for text in emitted
         }
-        return reporter.latency(variants, made.scorer.evaluation.x[:1], progress)
+        found = reporter.latency(variants, made.scorer.evaluation.x[:1], progress)
+    return [] if found is None else [replace(found, format=exporter.name)]

@@ -12,8 +12,9 @@ from pamc.config import Spec, load_spec, schema
 from pamc.config_checks import merge_methods, prune_methods
 from pamc.config_schema import FileModel
 from pamc.errors import ConfigError
+from pamc.export import exporters
 from pamc.registry import Registry
-from pamc.spec import Budget, MethodSpec, PruneSpec
+from pamc.spec import Budget, MethodSpec, PruneSpec, QuantizeSpec
 
 GOOD = """\
 name: kit
@@ -74,7 +75,7 @@ def test_defaults_of_a_two_task_file(load: Load, tmp_path: Path) -> None:
     assert spec.prune == PruneSpec("taylor", Budget(max_drop=1.0), {})
     assert spec.task_sets == ("article", "tone", "article+tone")
     assert dict(spec.workload) == dict.fromkeys(spec.task_sets, pytest.approx(1 / 3))
-    assert (spec.emit, spec.quantize, spec.baseline, spec.seed) == (("onnx",), "none", True, 0)
+    assert (spec.emit, spec.quantize, spec.baseline, spec.seed) == (("onnx",), QuantizeSpec(), True, 0)
     assert spec.input is None
     assert spec.root == tmp_path
 
@@ -210,7 +211,21 @@ BAD = {
     ),
     "exporter": (GOOD + "emit: [onx]\n", r"6:8: unknown export format 'onx', did you mean 'onnx'\?"),
     "exporter twice": (GOOD + "emit: [onnx, onnx]\n", r"6:14: export format 'onnx' is given twice"),
-    "quantize": (GOOD + "quantize: int8\n", r"6:11: quantize must be none, not 'int8'"),
+    "quantize": (GOOD + "quantize: int9\n", r"6:11: quantize must be .*, not 'int9', did you mean 'int8'\?"),
+    "quantize type": (GOOD + "quantize: [int8]\n", r"6:11: quantize must be a mapping, not \['int8'\]"),
+    "quantize key": (
+        GOOD + "quantize: {kind: int8, sample: 9}\n",
+        r"6:24: unknown key 'sample' in quantize, did you mean 'samples'\?",
+    ),
+    "quantize reserve": (GOOD + "quantize: {kind: int8, reserve: 1}\n", r"6:33: quantize.reserve must be less than 1"),
+    "format options": (GOOD + "onnx: {singel: true}\n", r"6:8: format 'onnx' has no option 'singel', .* 'single'\?"),
+    "format option type": (GOOD + "onnx: {single: 1}\n", r"6:8: option 'single' of format 'onnx': .* boolean"),
+    "format options type": (GOOD + "onnx: [single]\n", r"6:7: options of format 'onnx' must be a mapping"),
+    "format not emitted": (
+        GOOD + "emit: [tflite]\nonnx: {single: true}\n",
+        r"7:1: options for format 'onnx', which is not emitted\n  cure: add onnx to emit",
+    ),
+    "format misspelt": (GOOD + "onxx: {single: true}\n", r"6:1: unknown key 'onxx', did you mean 'onnx'\?"),
     "task in a set": (GOOD + "task_sets: [article+ton]\n", r"6:13: unknown task 'ton', did you mean 'tone'\?"),
     "set twice": (GOOD + "task_sets: [tone+article, article+tone]\n", r"6:27: task set article\+tone is given twice"),
     "task twice": (GOOD + "task_sets: [tone+tone]\n", r"6:13: task 'tone' appears twice in 'tone\+tone'"),
@@ -328,9 +343,22 @@ def test_the_default_methods_exist() -> None:
 
 def test_schema_knows_every_key_method_and_exporter() -> None:
     result = json.loads(json.dumps(schema()))
-    assert set(result["properties"]) == set(FileModel.model_fields)
+    assert set(result["properties"]) == {*FileModel.model_fields, *exporters()}
     assert set(result["required"]) == {"name", "tasks", "data"}
     assert result["additionalProperties"] is False
     assert "pam" in result["$defs"]["MergeModel"]["properties"]["method"]["enum"]
     assert {"taylor", "none"} <= set(result["$defs"]["PruneModel"]["properties"]["method"]["enum"])
     assert "onnx" in result["properties"]["emit"]["items"]["enum"]
+
+
+def test_quantisation_is_a_word_or_a_mapping(load: Load) -> None:
+    assert load(GOOD + "quantize: fp16\n").quantize == QuantizeSpec("fp16")
+    given = load(GOOD + "quantize: {kind: int8, samples: 64, reserve: 0}\n").quantize
+    assert given == QuantizeSpec("int8", 64, 0.0)
+
+
+def test_options_of_formats_are_kept_as_written_and_stand_in_the_schema(load: Load) -> None:
+    spec = load(GOOD + "emit: [onnx]\nonnx: {single: true}\n")
+    assert spec.format_options == {"onnx": {"single": True}}
+    options = schema()["properties"]["onnx"]
+    assert options["properties"]["single"]["default"] is False and options["additionalProperties"] is False

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-__all__ = ["describe_machine", "load_average"]
+__all__ = ["cpu_name", "describe_machine", "load_average"]
 
 CPUINFO = "proc/cpuinfo"
 BOARD = "proc/device-tree/model"
@@ -23,7 +23,8 @@ def _read(path: Path) -> str:
         return ""
 
 
-def _cpu(root: Path) -> str:
+def cpu_name(root: Path = Path("/")) -> str:
+    """The board, or the model of the CPU."""
     # ARM kernels name the board, x86 kernels the CPU.
     if board := _read(root / BOARD):
         return board
@@ -55,7 +56,7 @@ def describe_machine(
     packages: Sequence[str] = ("onnxruntime",), *, load: float | None = None, root: Path = Path("/")
 ) -> str:
     """CPU, cores, frequency governor, ``load``, system, and versions of Python and ``packages``."""
-    parts = [_cpu(root), _cores(), f"governor {_governor(root)}"]
+    parts = [cpu_name(root), _cores(), f"governor {_governor(root)}"]
     if load is not None:
         parts.append(f"load {load:.2f} before")
     parts += [f"{platform.system()} {platform.machine()}", f"Python {platform.python_version()}"]

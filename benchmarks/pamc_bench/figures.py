@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pamc.bundle.manifest import Amounts, Manifest, TaskEntry, TaskSetEntry
+from pamc.bundle.manifest import Amounts, Latency, Manifest, TaskEntry, TaskSetEntry
 from pamc.task_sets import sort_task_sets
 
 __all__ = [
@@ -18,19 +18,23 @@ __all__ = [
     "Expected",
     "Measure",
     "Score",
+    "Total",
     "change",
     "drop",
     "expected_macs",
     "formats",
     "measures",
+    "quantized_formats",
     "scores",
     "task_sets",
+    "totals",
 ]
 
 BASELINE = "pruned_separately"
 # Two sessions of one small network, interleaved for 7000 rounds, had medians up to 4 % apart: where their memory lies.
 LATENCY_NOISE = 0.05
 VARIANTS = ("separate", BASELINE, "bundle")
+BYTES = {"float32": 4, "float16": 2, "int8": 1}
 HEADINGS = {"separate": "separate", BASELINE: "pruned separately", "bundle": "bundle"}
 
 
@@ -56,12 +60,20 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One cost: values by task set and variant. ``variants`` are those that any task set has."""
+    """One cost: values by task set and variant. ``variants`` are those that any task set has.
+
+    ``key`` is macs, params, or latency; that of further formats is latency.<format>.
+    """
 
     key: str
     title: str
     variants: tuple[str, ...]
     rows: Mapping[str, Mapping[str, float]]
+
+    @property
+    def timed(self) -> bool:
+        """Whether the values are times."""
+        return self.key.startswith("latency")
 
     @property
     def against(self) -> str | None:
@@ -70,7 +82,7 @@ class Measure:
 
     def change(self, task_set: str) -> Change | None:
         """None where a value is missing or the reference costs nothing."""
-        return change(self.rows.get(task_set, {}), self.against, LATENCY_NOISE if self.key == "latency" else 0.0)
+        return change(self.rows.get(task_set, {}), self.against, LATENCY_NOISE if self.timed else 0.0)
 
     @property
     def values(self) -> tuple[float, ...]:
@@ -80,16 +92,26 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """The metric of one task within one task set. A drop is positive where the bundle is worse."""
+    """The metric of one task within one task set. A drop is positive where the bundle is worse.
+
+    ``bundle`` is the metric of its network in float32, ``quantized`` those of its files by format, where they differ.
+    """
 
     task: TaskEntry
     separate: float
     pruned_separately: float | None
     bundle: float
+    quantized: Mapping[str, float]
+
+    @property
+    def final(self) -> float:
+        """The metric of the bundle's files: in the worst format."""
+        values = self.quantized.values() or (self.bundle,)
+        return max(values, key=lambda value: drop(self.task.metric, self.separate, value))
 
     @property
     def drop(self) -> float:
-        return drop(self.task.metric, self.separate, self.bundle)
+        return drop(self.task.metric, self.separate, self.final)
 
     @property
     def baseline_drop(self) -> float | None:
@@ -150,24 +172,30 @@ def measures(manifest: Manifest) -> tuple[Measure, ...]:
         _measure(key, title, {name: _amounts(get(manifest.task_sets[name])) for name in order})
         for key, title, get in amounts
     ]
-    if manifest.latency is not None:
-        timed = manifest.latency.sets
-        rows = {
-            name: {variant: timed[name][variant].p50_ms for variant in VARIANTS if variant in timed[name]}
-            for name in order
-            if name in timed
-        }
-        latency = _measure("latency", "latency, median", rows)
-        if latency.variants:
-            found.append(latency)
+    timed = [] if manifest.latency is None else [("latency", manifest.latency)]
+    timed += [(f"latency.{further.format}", further) for further in manifest.further_latency]
+    for key, latency in timed:
+        title = f"latency, {latency.format}, median" if len(timed) > 1 else "latency, median"
+        measure = _latency(latency, order, key, title)
+        found += [measure] if measure.variants else []
     return tuple(found)
+
+
+def _latency(latency: Latency, order: Sequence[str], key: str, title: str) -> Measure:
+    timed = latency.sets
+    rows = {
+        name: {variant: timed[name][variant].p50_ms for variant in VARIANTS if variant in timed[name]}
+        for name in order
+        if name in timed
+    }
+    return _measure(key, title, rows)
 
 
 def scores(manifest: Manifest, task_set: str) -> tuple[Score, ...]:
     """The scores of one task set in task order."""
     by_task = manifest.task_sets[task_set].scores
     return tuple(
-        Score(task, found.separate, found.pruned_separately, found.bundle)
+        Score(task, found.separate, found.pruned_separately, found.bundle, found.quantized or {})
         for task in manifest.tasks
         if (found := by_task.get(task.name)) is not None
     )
@@ -186,6 +214,33 @@ def expected_macs(manifest: Manifest) -> Expected | None:
         if all(variant in macs.rows[name] for name, weight in weights.items() if weight)
     }
     return Expected(by_variant, coverage / sum(manifest.workload.values()), change(by_variant, macs.against))
+
+
+def quantized_formats(manifest: Manifest) -> tuple[str, ...]:
+    """Names of the formats whose files were scored themselves, since they hold other numbers than float32."""
+    found = (score.quantized or {} for entry in manifest.task_sets.values() for score in entry.scores.values())
+    return tuple(sorted({name for by_format in found for name in by_format}))
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """Bytes of all files of a format, and of the weights of the network of all tasks, stored in the same way."""
+
+    bytes: int
+    weights: int
+
+
+def totals(manifest: Manifest) -> Mapping[str, Total]:
+    """The size of every format as a whole; empty where the manifest does not know the network of all tasks."""
+    entry = manifest.task_sets.get("+".join(manifest.task_names))
+    if entry is None:
+        return {}
+    weights = entry.params.bundle * BYTES[manifest.numerics.method]
+    sizes = {
+        name: sum(file.bytes for path, file in manifest.files.items() if path.startswith(f"{name}/"))
+        for name in formats(manifest)
+    }
+    return {name: Total(size, weights) for name, size in sizes.items() if size and weights}
 
 
 def formats(manifest: Manifest) -> tuple[str, ...]:

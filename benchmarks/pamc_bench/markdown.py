@@ -8,7 +8,16 @@ from collections.abc import Sequence
 
 from pamc.bundle.manifest import Manifest
 from pamc.task_sets import sort_task_sets
-from pamc_bench.figures import HEADINGS, Measure, expected_macs, formats, measures, scores, task_sets
+from pamc_bench.figures import (
+    HEADINGS,
+    Measure,
+    expected_macs,
+    formats,
+    measures,
+    quantized_formats,
+    scores,
+    task_sets,
+)
 from pamc_bench.wording import (
     change_text,
     command,
@@ -19,6 +28,7 @@ from pamc_bench.wording import (
     metric_text,
     score_text,
     summary,
+    totals_text,
     workload_text,
 )
 
@@ -38,10 +48,10 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -
     return "\n".join("| " + " | ".join(row) + " |" for row in [heads, rule, *rows]) + "\n"
 
 
-def _value(key: str, value: float | None) -> str:
+def _value(timed: bool, value: float | None) -> str:
     if value is None:
         return "–"
-    return f"{value:.4f}" if key == "latency" else f"{value:,.0f}"
+    return f"{value:.4f}" if timed else f"{value:,.0f}"
 
 
 def _marked(text: str) -> str:
@@ -51,6 +61,7 @@ def _marked(text: str) -> str:
 def _score_table(manifest: Manifest) -> str:
     found = [(name, score) for name in task_sets(manifest) for score in scores(manifest, name)]
     baseline = any(score.pruned_separately is not None for _, score in found)
+    kind, stored = manifest.numerics.method, quantized_formats(manifest)
     heads = ["task set", "task", "metric", "separate", *(["pruned separately"] if baseline else [])]
     rows = []
     for name, score in found:
@@ -66,11 +77,13 @@ def _score_table(manifest: Manifest) -> str:
                 score_text(metric, score.separate),
                 *([score_text(metric, pruned) if pruned is not None else "–"] if baseline else []),
                 score_text(metric, score.bundle),
+                *(score_text(metric, score.quantized[name]) if name in score.quantized else "–" for name in stored),
                 drop_text(metric, score.drop) + over,
                 "–" if budget is None else drop_text(metric, budget),
             ]
         )
-    return _table([*heads, "bundle", "drop", "allowed"], rows, left=3)
+    after = [f"{_safe(kind)}, {_safe(name)}" for name in stored]
+    return _table([*heads, "bundle, float32" if stored else "bundle", *after, "drop", "allowed"], rows, left=3)
 
 
 def _cost_table(manifest: Manifest, measure: Measure) -> str:
@@ -80,13 +93,13 @@ def _cost_table(manifest: Manifest, measure: Measure) -> str:
     rows = []
     for name in task_sets(manifest):
         row = measure.rows.get(name, {})
-        cells = [_value(measure.key, row.get(variant)) for variant in measure.variants]
+        cells = [_value(measure.timed, row.get(variant)) for variant in measure.variants]
         if measure.against:
             cells.append(_marked(change_text(measure.change(name))))
         rows.append([_safe(name), *cells])
     expected = expected_macs(manifest) if measure.key == "macs" else None
     if expected is not None:
-        cells = [_value("macs", expected.by_variant.get(variant)) for variant in measure.variants]
+        cells = [_value(False, expected.by_variant.get(variant)) for variant in measure.variants]
         rows.append(["*expected*", *cells, *([_marked(change_text(expected.change))] if measure.against else [])])
     return _table(["task set", *heads], rows)
 
@@ -94,7 +107,7 @@ def _cost_table(manifest: Manifest, measure: Measure) -> str:
 def _size_table(manifest: Manifest) -> str:
     found = formats(manifest)
     rows = [
-        [_safe(name), *(_value("bytes", manifest.task_sets[name].bytes.get(form)) for form in found)]
+        [_safe(name), *(_value(False, manifest.task_sets[name].bytes.get(form)) for form in found)]
         for name in task_sets(manifest)
     ]
     return _table(["task set", *(f"{_safe(form)}, bytes" for form in found)], rows)
@@ -123,6 +136,7 @@ def _origin(manifest: Manifest) -> str:
     tools = ", ".join(f"{name} {version}" for name, version in manifest.tools.items())
     stages = ", ".join(f"{name} {duration(seconds)}" for name, seconds in manifest.stage_seconds.items())
     lines = [
+        f"- numbers: {_safe(method_text(manifest.numerics))}",
         f"- merge: {_safe(method_text(manifest.merge))}",
         f"- prune: {_safe(method_text(manifest.prune))}",
         f"- seed: {manifest.seed}",
@@ -130,6 +144,8 @@ def _origin(manifest: Manifest) -> str:
         f"- tools: {_safe(tools)}",
         f"- built: {_safe(manifest.created)}" + (f"; {_safe(stages)}" if stages else ""),
     ]
+    if manifest.slice_of is not None:
+        lines.append(f"- a slice of the bundle whose manifest has the sha256 {manifest.slice_of}")
     sources = _table(["source", "sha256"], [[_safe(p), f"`{_safe(h)}`"] for p, h in manifest.sources.items()], left=2)
     return _code(command(manifest)) + "\n" + "\n".join(lines) + "\n" + (f"\n{sources}" if manifest.sources else "")
 
@@ -142,14 +158,14 @@ def render_markdown(manifest: Manifest) -> str:
     if any(entry.scores for entry in manifest.task_sets.values()):
         parts += ["### Scores\n", _score_table(manifest)]
     for measure in found:
-        title = "Latency, median in ms" if measure.key == "latency" else measure.title
+        title = f"{measure.title} in ms" if measure.timed else measure.title
         parts += [f"### {title[0].upper()}{title[1:]}\n", _cost_table(manifest, measure)]
-        if measure.key == "latency" and manifest.latency is not None:
+        if measure.timed and manifest.latency is not None:
             parts.append(f"Measured on: {_safe(manifest.latency.environment)}.\n")
     if legend := marks_legend(found):
         parts.append(_safe(legend) + "\n")
     if formats(manifest):
-        parts += ["### Size\n", _size_table(manifest)]
+        parts += ["### Size\n", _size_table(manifest), _safe(totals_text(manifest)) + "\n"]
     if manifest.owners:
         parts += ["## Units by owners\n", _owners_table(manifest)]
     if manifest.verification:

@@ -17,6 +17,7 @@ from pamc_bench.figures import (
     expected_macs,
     formats,
     measures,
+    quantized_formats,
     scores,
     task_sets,
 )
@@ -42,7 +43,7 @@ def _environment() -> Environment:
 
 
 def _scale(measure: Measure) -> wording.Scale:
-    return wording.scale_for("latency" if measure.key == "latency" else "count", measure.values)
+    return wording.scale_for("latency" if measure.timed else "count", measure.values)
 
 
 def _unbroken(text: str) -> str:
@@ -67,6 +68,7 @@ def _origin(manifest: Manifest) -> list[tuple[str, str]]:
     if normalize is not None:
         inside = f", mean {list(normalize.mean)}, std {list(normalize.std)} inside the network"
     rows = [
+        ("numbers", wording.method_text(manifest.numerics)),
         ("merge", wording.method_text(manifest.merge)),
         ("prune", wording.method_text(manifest.prune)),
         ("input", f"{shape} {manifest.input.dtype}{inside}"),
@@ -77,6 +79,8 @@ def _origin(manifest: Manifest) -> list[tuple[str, str]]:
         ("stages", ", ".join(f"{name} {wording.duration(time)}" for name, time in manifest.stage_seconds.items())),
         ("files", f"{len(manifest.files)}, {sum(entry.bytes for entry in manifest.files.values()):,} bytes in all"),
     ]
+    if manifest.slice_of is not None:
+        rows.append(("slice of", f"the bundle whose manifest has the sha256 {manifest.slice_of}"))
     return [(name, text) for name, text in rows if text]
 
 
@@ -114,6 +118,9 @@ def render_html(manifest: Manifest, plans_text: Mapping[str, str]) -> str:
                 score.pruned_separately is not None for name in names for score in scores(manifest, name)
             ),
             formats=formats(manifest),
+            stored_as=manifest.numerics.method,
+            quantized=quantized_formats(manifest),
+            totals=wording.totals_text(manifest),
             size_scale=wording.scale_for("bytes", sizes),
             expected=expected_macs(manifest),
             workload=wording.workload_text(manifest),

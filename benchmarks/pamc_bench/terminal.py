@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from rich.cells import cell_len
 
 from pamc.bundle.manifest import Manifest
-from pamc_bench.figures import HEADINGS, Measure, expected_macs, formats, measures, scores, task_sets
+from pamc_bench.figures import HEADINGS, Measure, expected_macs, formats, measures, quantized_formats, scores, task_sets
 from pamc_bench.wording import (
     change_text,
     drop_text,
@@ -20,6 +20,7 @@ from pamc_bench.wording import (
     scale_for,
     score_text,
     summary,
+    totals_text,
     workload_text,
 )
 
@@ -119,7 +120,7 @@ def _beside(names: Sequence[str], groups: Iterable[_Columns], width: int) -> lis
 
 
 def _measure_columns(measure: Measure, names: Sequence[str]) -> _Columns:
-    scale = scale_for("latency" if measure.key == "latency" else "count", measure.values)
+    scale = scale_for("latency" if measure.timed else "count", measure.values)
     heads = [SHORT[variant] for variant in measure.variants]
     if measure.against:
         heads.append(f"vs {SHORT[measure.against]}")
@@ -146,6 +147,7 @@ def _size_columns(manifest: Manifest, names: Sequence[str]) -> _Columns | None:
 
 def _score_columns(manifest: Manifest, names: Sequence[str]) -> list[_Columns]:
     columns = []
+    heading = "sep. → bundle" + (f" → {manifest.numerics.method}" if quantized_formats(manifest) else "")
     by_set = {name: {score.task.name: score for score in scores(manifest, name)} for name in names}
     for task in manifest.tasks:
         rows = []
@@ -157,12 +159,11 @@ def _score_columns(manifest: Manifest, names: Sequence[str]) -> list[_Columns]:
             before, after = score_text(task.metric, score.separate), score_text(task.metric, score.bundle)
             fall = drop_text(task.metric, score.drop)
             over = _Cell(f"{fall} OVER", "over") if score.over_budget else _Cell(fall)
-            rows.append((_Cell(f"{before} → {after}"), over))
+            stored = f" → {score_text(task.metric, score.final)}" if score.quantized else ""
+            rows.append((_Cell(f"{before} → {after}{stored}"), over))
         if any(cell.text for row in rows for cell in row):
             columns.append(
-                _Columns(
-                    f"{task.name}: {metric_text(task.metric)}", ("sep. → bundle", drop_word(task.metric)), tuple(rows)
-                )
+                _Columns(f"{task.name}: {metric_text(task.metric)}", (heading, drop_word(task.metric)), tuple(rows))
             )
     return columns
 
@@ -198,7 +199,7 @@ def render_terminal(manifest: Manifest, *, width: int = 100, color: bool = False
     costs = [_measure_columns(measure, names) for measure in found]
     groups = [_score_columns(manifest, names), [*costs, *([size] if size else [])]]
     blocks += [_table(names, row, width, color) for part in groups for row in _beside(names, part, width)]
-    notes = [_workload_line(manifest), marks_legend(found), _budget_line(manifest)]
+    notes = [_workload_line(manifest), marks_legend(found), _budget_line(manifest), totals_text(manifest)]
     if manifest.latency is not None:
         notes.append(f"Latency measured on: {manifest.latency.environment}.")
     blocks.append([line for note in notes for line in prose(note)])

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pamc.bundle.manifest import Manifest, Method
-from pamc_bench.figures import LATENCY_NOISE, Change, Measure, Score, expected_macs, measures, scores, task_sets
+from pamc_bench.figures import LATENCY_NOISE, Change, Measure, Score, expected_macs, measures, scores, task_sets, totals
 
 __all__ = [
     "ALONE",
@@ -24,6 +24,7 @@ __all__ = [
     "scale_for",
     "score_text",
     "summary",
+    "totals_text",
     "workload_text",
 ]
 
@@ -233,7 +234,18 @@ def workload_text(manifest: Manifest) -> str:
     return text
 
 
+def totals_text(manifest: Manifest) -> str:
+    """How large the files of each format are against the weights of the network of all tasks."""
+    parts = [
+        f"{name} {size.bytes:,} bytes, {size.bytes / size.weights:.2f} times the weights of all tasks"
+        for name, size in totals(manifest).items()
+    ]
+    return f"All files: {'; '.join(parts)}." if parts else ""
+
+
 def command(manifest: Manifest) -> str:
     """The command that builds the bundle again."""
+    emitted = dict.fromkeys(name for entry in manifest.task_sets.values() for name in entry.bytes)
     config = next((path for path in manifest.sources if path.endswith((".yaml", ".yml"))), "model.yaml")
-    return shlex.join(["pamc", "build", config, "--target", manifest.target])
+    kind = {"float16": ["--quantize", "fp16"], "int8": ["--quantize", "int8"]}.get(manifest.numerics.method, [])
+    return shlex.join(["pamc", "build", config, "--target", manifest.target, *kind, "--emit", ",".join(emitted)])

@@ -6,6 +6,7 @@ import math
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 __all__ = ["Damage", "decode"]
@@ -13,6 +14,11 @@ __all__ = ["Damage", "decode"]
 
 class Damage(ValueError):
     """A value does not fit; the message begins with its path."""
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind)
 
 
 def _name(kind: Any) -> str:
@@ -32,7 +38,7 @@ def _scalar(kind: type, data: object, path: str) -> object:
 def _record(kind: Any, data: object, path: str) -> object:
     if not isinstance(data, dict):
         raise Damage(f"{path} is {type(data).__name__}, should be an object")
-    hints = get_type_hints(kind)
+    hints = _hints(kind)
     known = {field.name: field for field in fields(kind)}
     if unknown := sorted(set(data) - set(known)):
         raise Damage(f"{path} has unknown keys {unknown}")

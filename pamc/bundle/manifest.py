@@ -81,16 +81,20 @@ class Amounts:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """The metric of one task, for the same three."""
+    """The metric of one task, for the same three; ``quantized`` by format as the bundle's files answer.
+
+    ``quantized`` is None where files hold float32: they answer as the bundle's network does.
+    """
 
     separate: float
     pruned_separately: float | None
     bundle: float
+    quantized: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TaskSetEntry:
-    """One task set; ``bytes`` by format are those of its own files plus the weights that it uses."""
+    """One task set; ``bytes`` by format are what a device needs for it alone."""
 
     emitted: bool
     macs: Amounts
@@ -132,10 +136,11 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Timings by task set and variant, measured on ``environment``."""
+    """Timings of one format by task set and variant, measured on ``environment``."""
 
     environment: str
     sets: Mapping[str, Mapping[str, Timing]]
+    format: str = "onnx"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +148,11 @@ class Manifest:
     """The whole file.
 
     ``files`` and ``task_sets[...].files`` are relative to the bundle, with ``/``. ``owners`` counts units by channel
-    space and task set. ``tools`` are versions by package, ``sources`` sha256 by path as the user wrote it.
-    Times (``stage_seconds``, ``created`` in ISO 8601, ``latency``) are here and in the reports alone, so that every
-    other file is reproducible byte by byte.
+    space and task set. ``numerics`` is the kind of numbers in the files with the options of calibration. ``tools`` are
+    versions by package, ``sources`` sha256 by path as the user wrote it. Times (``stage_seconds``, ``created`` in ISO
+    8601, ``latency`` of the first format, ``further_latency``) are here and in the reports alone, so that every other
+    file is reproducible byte by byte. ``slice_of`` is the sha256 of the manifest of the bundle that this one was cut
+    from, if it was.
     """
 
     name: str
@@ -165,6 +172,9 @@ class Manifest:
     stage_seconds: Mapping[str, float]
     created: str
     latency: Latency | None = None
+    further_latency: tuple[Latency, ...] = ()
+    numerics: Method = Method("float32", {})
+    slice_of: str | None = None
     schema_version: int = SCHEMA_VERSION
 
     @property

@@ -9,7 +9,6 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from pamc.bundle.manifest import MANIFEST, Manifest, from_json
-from pamc.bundle.write import file_entry
 from pamc.errors import InternalError, OutputError
 
 if TYPE_CHECKING:
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pamc.graph import MultitaskGraph
+    from pamc.lower import Numerics
 
 __all__ = ["GRAPH", "GRAPH_WEIGHTS", "VECTORS", "Bundle", "open_bundle"]
 
@@ -96,6 +96,24 @@ class Bundle:
         return net
 
     @cached_property
+    def numerics(self) -> Numerics:
+        """How the numbers in its files are stored and computed. Raises OutputError when that is damaged."""
+        from pamc.bundle.numerics import NUMERICS, from_json
+        from pamc.lower.numerics import folded, stored
+
+        try:
+            numerics = from_json(self._read(NUMERICS).decode("utf-8"))
+            graph = stored(folded(self.net), numerics).graph
+            fits = numerics.kind != "int8" or set(numerics.ranges) == set(graph.by_name)
+        except (InternalError, UnicodeDecodeError):
+            fits = False
+        if not fits or numerics.kind != self.manifest.numerics.method:
+            raise OutputError(
+                "the numerics in the bundle are not those of its network", where=str(self.path / NUMERICS), cure=_CURE
+            )
+        return numerics
+
+    @cached_property
     def vectors(self) -> dict[str, NDArray[np.generic]]:
         """Golden vectors: ``input`` and ``output:<task>`` arrays. Raises OutputError when they are damaged."""
         from safetensors import SafetensorError
@@ -110,6 +128,8 @@ class Bundle:
 
     def check_hashes(self) -> None:
         """Read every file. Raises OutputError naming those that are not what the build wrote."""
+        from pamc.bundle.write import file_entry
+
         changed = []
         for name, entry in self.manifest.files.items():
             try:

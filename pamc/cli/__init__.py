@@ -15,9 +15,11 @@ __all__ = ["cli", "invoke", "main"]
 
 COMMANDS = {
     "build": "Merge, prune, export and verify; writes a bundle.",
+    "calibrate": "Measure what operations take on this machine, for faster plans.",
     "check": "Say everything that is wrong with a model.yaml and its networks.",
     "inspect": "Show what is in a bundle: layers, owners, costs per task set.",
     "run": "Run tasks of a bundle on an input.",
+    "slice": "Write a bundle with only some task sets of another one.",
     "schema": "Print the JSON schema of model.yaml.",
 }
 

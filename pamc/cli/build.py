@@ -11,28 +11,35 @@ from pamc.cli.common import json_option, make_progress, output_options, print_js
 __all__ = ["command"]
 
 TARGETS = ("arm64", "armv7", "x86_64", "android-arm64")
+QUANTIZE = ("none", "fp16", "int8")
 STAGES = ("capture", "align", "merge", "prune", "lower", "export")
 
 
 @click.command("build")
 @spec_argument
 @click.option("--target", type=click.Choice(TARGETS), default="arm64", show_default=True, help="Machine to build for.")
+@click.option("--quantize", type=click.Choice(QUANTIZE), help="Kind of numbers, instead of MODEL_YAML's.")
+@click.option("--emit", metavar="A,B", help="Export formats, such as onnx,tflite, instead of MODEL_YAML's.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the bundle.  [default: build/NAME]")
 @click.option("--stop-after", type=click.Choice(STAGES), help="End after this stage; no bundle is written.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done and what it would cost.")
 @click.option("--force", is_flag=True, help="Build every stage anew, whatever the cache holds.")
 @click.option("--no-latency", is_flag=True, help="Do not time the result on this machine.")
+@click.option("--costs", type=click.Path(path_type=Path), help="What operations take, as pamc calibrate wrote it.")
 @click.option("--cache-dir", type=click.Path(path_type=Path), help="Folder of the stage cache.")
 @json_option
 @output_options
 def command(
     model_yaml: Path,
     target: str,
+    quantize: str | None,
+    emit: str | None,
     out: Path | None,
     stop_after: str | None,
     dry_run: bool,
     force: bool,
     no_latency: bool,
+    costs: Path | None,
     cache_dir: Path | None,
     as_json: bool,
 ) -> None:
@@ -40,9 +47,10 @@ def command(
 
     Runs the model and data functions that MODEL_YAML names: build only what you trust.
     """
-    from pamc.config import load_spec
+    from pamc.config import load_spec, overridden
 
-    spec = load_spec(model_yaml)
+    formats = None if emit is None else tuple(name.strip() for name in emit.split(","))
+    spec = overridden(load_spec(model_yaml), quantize, formats)
 
     from pamc.build import BuildOptions, build
     from pamc.bundle import to_json
@@ -53,6 +61,7 @@ def command(
         stop_after=stop_after,
         dry_run=dry_run,
         force=force,
+        costs=costs,
         cache_dir=cache_dir,
     )
     from pamc_bench.reporter import LocalReporter

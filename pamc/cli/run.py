@@ -18,16 +18,17 @@ __all__ = ["command"]
 @bundle_argument
 @click.argument("input_npy", type=click.Path(path_type=Path))
 @click.option("--tasks", required=True, metavar="A,B", help="Tasks to run, such as age,smile.")
+@click.option("--format", metavar="FORMAT", help="Networks to run, such as tflite.  [default: the bundle's first]")
 @json_option
 @output_options
-def command(bundle: Path, input_npy: Path, tasks: str, as_json: bool) -> None:
+def command(bundle: Path, input_npy: Path, tasks: str, format: str | None, as_json: bool) -> None:
     """Run tasks of BUNDLE on INPUT_NPY, a .npy file with one sample or a batch."""
     names = [name.strip() for name in tasks.replace("+", ",").split(",")]
     sample = _read_array(input_npy)
 
     from pamc import load
 
-    runtime = load(bundle)
+    runtime = load(bundle, format=format)
     # First, so that an error of what follows is one of the input.
     runtime.session(names)
     try:

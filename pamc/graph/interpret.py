@@ -35,11 +35,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Reading", "evaluate", "parts", "read_values", "run", "tensors"]
+__all__ = ["Reading", "Storing", "evaluate", "parts", "read_values", "run", "step", "tensors"]
 
 Params = Callable[[Node, str], Tensor]
 Reading = Callable[[str, Tensor], Tensor]
 """``(name of a value, value) -> the value as its readers see it``."""
+Storing = Callable[[Node, Tensor], Tensor]
+"""``(node, what it computed) -> its value``."""
 
 MOMENTUM = 0.1
 MOST_VALUES = 2**27
@@ -77,7 +79,8 @@ def _weights(node: Node, params: Params, x: Tensor, training: bool) -> Tensor:
     return F.batch_norm(x, mean, var, gamma, beta, training, MOMENTUM, op.eps)
 
 
-def _step(node: Node, params: Params, xs: list[Tensor], training: bool) -> Tensor:
+def step(node: Node, params: Params, xs: list[Tensor], training: bool = False) -> Tensor:
+    """What one node computes from its inputs ``(n, *shape)``; see :func:`run`."""
     op = node.op
     match op:
         case Conv() | DepthwiseConv() | Linear() | BatchNorm() | ChannelAffine():
@@ -106,13 +109,20 @@ def _step(node: Node, params: Params, xs: list[Tensor], training: bool) -> Tenso
 
 
 def run(
-    graph: Graph, x: Tensor, params: Params, *, training: bool = False, reading: Reading | None = None
+    graph: Graph,
+    x: Tensor,
+    params: Params,
+    *,
+    training: bool = False,
+    reading: Reading | None = None,
+    storing: Storing | None = None,
 ) -> dict[str, Tensor]:
     """Every value of the graph for a batch ``x`` of shape ``(n, *input shape)``.
 
     A uint8 input is divided by 255. ``params(node, role)`` yields tensors; in training mode batch norms use the
     batch's statistics and update ``mean`` and ``var`` in place. ``reading`` changes what weights that join two spaces
-    (Conv and Linear) read; it is called once for each value that one of them reads.
+    (Conv and Linear) read; it is called once for each value that one of them reads. ``storing`` changes every value as
+    it is computed, before anything reads it.
     """
     values: dict[str, Tensor] = {}
     seen: dict[str, Tensor] = {}
@@ -128,7 +138,9 @@ def run(
                 if source not in seen:
                     seen[source] = reading(source, values[source])
                 inputs = seen
-            values[node.name] = _step(node, params, [inputs[name] for name in node.inputs], training)
+            values[node.name] = step(node, params, [inputs[name] for name in node.inputs], training)
+        if storing is not None:
+            values[node.name] = storing(node, values[node.name])
     return values
 
 

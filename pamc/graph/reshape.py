@@ -87,13 +87,24 @@ def tighten(net: MultitaskGraph) -> MultitaskGraph:
     return net.with_owners(owners)
 
 
+def _without_empty(graph: Graph) -> Graph:
+    """The graph without values that have no channels left; concatenations go on with what remains."""
+    empty = {name for name, shape in graph.shapes.items() if shape[0] == 0}
+    nodes = tuple(
+        replace(node, inputs=tuple(name for name in node.inputs if name not in empty))
+        for node in graph.nodes
+        if node.name not in empty
+    )
+    used = {key for node in nodes for key in node.params.values()}
+    return Graph(nodes, graph.outputs, {key: array for key, array in graph.params.items() if key in used})
+
+
 def compact(net: MultitaskGraph) -> MultitaskGraph:
-    """Remove dead units. The function computed does not change."""
+    """Remove dead units, and layers that have no others. The function computed does not change."""
     tight = tighten(net)
     keep = {space: np.flatnonzero(vector) for space, vector in tight.owners.items()}
-    return MultitaskGraph(
-        tight.tasks, take(tight.graph, keep), {space: tight.owners[space][index] for space, index in keep.items()}
-    )
+    graph = _without_empty(take(tight.graph, keep))
+    return MultitaskGraph(tight.tasks, graph, {space: tight.owners[space][keep[space]] for space in graph.spaces.sizes})
 
 
 def restrict(net: MultitaskGraph, tasks: Iterable[str]) -> MultitaskGraph:

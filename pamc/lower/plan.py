@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-import numpy as np
-
 from pamc.errors import InternalError
 from pamc.graph import Graph, MultitaskGraph, compact, fold_batch_norm, name_of, select, verify, verify_multitask
-from pamc.graph.cost import graph_macs, graph_params
-from pamc.graph.select import Selection
-from pamc.lower.numerics import FLOAT32, Numerics, Range
+from pamc.graph.cost import cost, graph_macs, graph_params
+from pamc.graph.owners import groups
+from pamc.graph.select import Folding, fold_groups
+from pamc.lower.cost_model import seconds
+from pamc.lower.fold import choose_folding
+from pamc.lower.numerics import FLOAT32, Numerics, Range, stored
+from pamc.lower.split import choose_splits, split
 from pamc.lower.target import Target
 
 __all__ = ["Plan", "lower"]
@@ -22,11 +24,13 @@ __all__ = ["Plan", "lower"]
 class Plan:
     """What one inference of ``task_set`` (mask ``request``) runs.
 
-    ``graph`` has one node per layer and group; its outputs are named by task. A parameter of the same name has the
-    same content in the plans of all task sets. ``owners`` maps each value to the mask of the tasks it serves,
-    ``sources`` to the value of the multitask network that it is a part of. ``kind`` is how numbers are stored and
-    computed (:class:`pamc.lower.Numerics`): with float16 the parameters are numbers that float16 can hold, with int8
-    ``ranges`` has the range of each value.
+    ``graph`` has one node per layer and group, or per layer and fold of groups; its outputs are named by task. A
+    parameter of the same name has the same content in the plans of all task sets. ``owners`` maps each value to the
+    mask of the tasks it serves, ``sources`` to the value of the multitask network that it is a part of. ``macs`` and
+    ``params`` are what the task set needs; folds compute with zeros too, see ``computed_macs``. ``kind`` is how numbers
+    are stored and computed (:class:`pamc.lower.Numerics`): with float16 the parameters are numbers that float16 can
+    hold, with int8 ``ranges`` has the range of each value. ``seconds`` is the estimated time of each value, empty where
+    the target's costs are not known; ``folds`` says in words what runs as one.
     """
 
     task_set: str
@@ -39,46 +43,88 @@ class Plan:
     params: int
     kind: str = "float32"
     ranges: Mapping[str, Range] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    folds: tuple[str, ...] = ()
+
+    @property
+    def estimated_seconds(self) -> float:
+        """Estimated time of one inference; 0 where the target's costs are not known."""
+        return sum(self.seconds.values())
+
+    @property
+    def computed_macs(self) -> int:
+        """Multiply-accumulates of one inference, those with the zeros of folds among them."""
+        return graph_macs(self.graph)
+
+    @property
+    def computed_params(self) -> int:
+        """Number of parameters of the graph, the zeros of folds among them."""
+        return graph_params(self.graph)
 
 
 def lower(
-    net: MultitaskGraph, requests: Sequence[int], target: Target, numerics: Numerics = FLOAT32
+    net: MultitaskGraph,
+    requests: Sequence[int],
+    target: Target,
+    numerics: Numerics = FLOAT32,
+    workload: Mapping[int, float] | None = None,
 ) -> dict[int, Plan]:
     """The plans of the task sets ``requests`` (masks), in that order.
 
     Folds batch norms, removes dead units and splits each layer into its groups; the function computed stays the
-    same. Raises InternalError for a mask that is empty or names unknown tasks, and for a network that breaks the
-    rules of the IR.
+    same. Where the target's costs are known, groups run as one where that is estimated to be faster
+    (:mod:`pamc.lower.fold`), most of all for the task sets that ``workload`` says are frequent. Raises InternalError
+    for a mask that is empty or names unknown tasks, and for a network that breaks the rules of the IR.
     """
     if bad := [request for request in requests if not 0 < request <= net.everyone]:
         raise InternalError(f"task sets {bad} do not exist in a network of {len(net.tasks)} tasks")
     compacted = verify_multitask(compact(replace(net, graph=fold_batch_norm(net.graph))), "folding")
-    if numerics.kind == "float16":
-        halves = {key: array.astype(np.float16).astype(array.dtype) for key, array in compacted.graph.params.items()}
-        compacted = compacted.with_params(halves)
+    compacted = stored(compacted, numerics)
+    costs = target.costs
+    foldings = choose_folding(compacted, requests, costs, workload) if costs is not None else {}
+    # What is the same in all task sets is decided once, for all.
+    whole = select(compacted, [net.everyone])[net.everyone].graph
+    joined = {node.name for node in whole.nodes}
+    splits = frozenset[str]() if costs is None or numerics.kind == "int8" else choose_splits(whole, costs)
     plans = {}
-    for request, selection in select(compacted, requests).items():
+    for request, selection in select(compacted, requests, foldings).items():
         task_set = name_of(request, net.tasks)
-        graph = verify(selection.graph, f"lowering {task_set}")
+        own = frozenset[str]()
+        if splits is not None and costs is not None and numerics.kind != "int8":
+            own = choose_splits(selection.graph, costs) - joined
+        made = split(selection.graph, splits | own)
+        graph = verify(made.graph, f"lowering {task_set}")
+        origin = {node.name: made.parts.get(node.name, node.name) for node in graph.nodes}
+        sources = {name: selection.sources[value] for name, value in origin.items()}
+        needed = cost(compacted, request)
         plans[request] = Plan(
             task_set=task_set,
             request=request,
             target=target.name,
             graph=graph,
-            owners=MappingProxyType(dict(selection.owners)),
-            sources=MappingProxyType(dict(selection.sources)),
-            macs=graph_macs(graph),
-            params=graph_params(graph),
+            owners=MappingProxyType({name: selection.owners[value] for name, value in origin.items()}),
+            sources=MappingProxyType(sources),
+            macs=needed.macs,
+            params=needed.params,
             kind=numerics.kind,
-            ranges=MappingProxyType(_ranges(graph, selection, numerics)),
+            ranges=MappingProxyType(_ranges(sources, numerics)),
+            seconds=MappingProxyType(seconds(graph, costs) if costs is not None else {}),
+            folds=tuple(_words(compacted, request, foldings.get(request, {}))),
         )
     return plans
 
 
-def _ranges(graph: Graph, selection: Selection, numerics: Numerics) -> dict[str, Range]:
+def _words(net: MultitaskGraph, request: int, folding: Folding) -> Iterator[str]:
+    for space, kept in folding.items():
+        masks = [mask for mask in groups(net.owners[space]) if mask & request]
+        for fold in fold_groups(masks, kept):
+            if len(fold) > 1:
+                yield f"{space}: {', '.join(name_of(mask, net.tasks) for mask in fold)}"
+
+
+def _ranges(sources: Mapping[str, str], numerics: Numerics) -> dict[str, Range]:
     if numerics.kind != "int8":
         return {}
-    sources = {node.name: selection.sources[node.name] for node in graph.nodes}
     if missing := sorted(set(sources.values()) - set(numerics.ranges)):
         raise InternalError(f"the calibration saw no range of {', '.join(missing)}")
     return {name: numerics.ranges[source] for name, source in sources.items()}

@@ -12,7 +12,7 @@ import numpy as np
 
 from pamc.bundle.read import Bundle, open_bundle
 from pamc.errors import ConfigError
-from pamc.export import Exporter, Session, find_exporter
+from pamc.export import Exporter, MemorySharing, Session, find_exporter
 from pamc.registry import did_you_mean
 from pamc.task_sets import task_set_text
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["Runtime", "load"]
+
+MEMORY = ("fast", "shared")
 
 
 class Runtime:
@@ -68,7 +70,8 @@ class Runtime:
 
         net = self.bundle.net
         request = net.task_set(task_set.split("+"))
-        plan = lower(net, [request], load_target(self.bundle.manifest.target))[request]
+        target = load_target(self.bundle.manifest.target)
+        plan = lower(net, [request], target, self.bundle.numerics)[request]
         return self._exporter.compose(plan, self._directory, self._threads)
 
     def session(self, tasks: Sequence[str] | None = None) -> Session:
@@ -100,19 +103,29 @@ class Runtime:
         return {task: outputs[task][0] if alone else outputs[task] for task in session.outputs}
 
 
-def load(path: Path | str, *, format: str = "onnx", threads: int = 1, keep: int = 4) -> Runtime:
-    """Open the bundle at ``path`` for running, by the networks of one ``format``.
+def load(
+    path: Path | str, *, format: str | None = None, threads: int = 1, keep: int = 4, memory: str = "fast"
+) -> Runtime:
+    """Open the bundle at ``path`` for running, by the networks of one ``format`` (default: the first that it has).
 
-    ``threads`` is the number of threads of one inference, ``keep`` the number of task sets held in memory. Raises
-    OutputError for a missing or damaged bundle, and ConfigError for a format that is not installed or not emitted and
-    for numbers below one.
+    ``threads`` is the number of threads of one inference, ``keep`` the number of task sets held in memory. With
+    ``memory="shared"`` they hold one copy of the weights between them; ``"fast"`` gives each what makes it fastest.
+    Raises OutputError for a missing or damaged bundle, and ConfigError for a format that is not installed, not emitted
+    or cannot share memory, and for numbers below one.
     """
     if threads < 1 or keep < 1:
         raise ConfigError(f"threads and keep must be at least 1, not {threads} and {keep}")
+    if memory not in MEMORY:
+        raise ConfigError(f"memory is one of {', '.join(MEMORY)}, not '{memory}'")
     bundle = open_bundle(path)
+    format = bundle.formats[0] if format is None and bundle.formats else format or "onnx"
     exporter = find_exporter(format)
     if format not in bundle.formats:
         raise ConfigError(
             f"the bundle holds no networks in the format '{format}'", cure=f"use one of: {', '.join(bundle.formats)}"
         )
+    if memory == "shared":
+        if not isinstance(exporter, MemorySharing):
+            raise ConfigError(f"networks in the format '{format}' cannot share memory", cure="use memory='fast'")
+        exporter = exporter.sharing_memory()
     return Runtime(bundle, exporter, threads=threads, keep=keep)

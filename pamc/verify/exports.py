@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from pamc.bundle.manifest import Check
 from pamc.errors import InternalError, OutputError, PamcError, VerificationError
-from pamc.export import Exporter, Tracing
-from pamc.verify.compare import errors, within
+from pamc.export import Exporter, Session, Tracing, Variants
+from pamc.verify.compare import errors
+from pamc.verify.limits import RTOL, Limit, limit_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,16 +18,17 @@ if TYPE_CHECKING:
 
     from pamc.lower import Plan
 
-__all__ = ["RTOL", "verify_exports"]
-
-RTOL = 1e-4
+__all__ = ["verify_exports"]
 
 
-def _torch_values(plan: Plan, x: NDArray[np.generic]) -> dict[str, NDArray[np.float32]]:
+def _torch_values(plan: Plan, x: NDArray[np.generic]) -> dict[str, NDArray[np.floating]]:
     import torch
 
     from pamc.graph.interpret import run, tensors
+    from pamc.lower.quantized import quantized_values
 
+    if plan.kind == "int8":
+        return {name: value.numpy() for name, value in quantized_values(plan.graph, plan.ranges, x).items()}
     held = tensors(plan.graph)
     with torch.no_grad():
         values = run(plan.graph, torch.as_tensor(x), lambda node, role: held[node.params[role]])
@@ -42,7 +44,8 @@ def _first_difference(exporter: Exporter, directory: Path, plan: Plan, x: NDArra
     except PamcError as error:
         return f"the values inside cannot be compared: {error.what}"
     for node in plan.graph.nodes:
-        if node.name in found and not within(found[node.name], wanted[node.name], rtol):
+        limit = limit_of(plan, node.name, rtol)
+        if node.name in found and not limit.holds(found[node.name], wanted[node.name]):
             largest, relative = errors(found[node.name], wanted[node.name])
             place = f" ({node.origin.location})" if node.origin.location else ""
             return (
@@ -52,28 +55,53 @@ def _first_difference(exporter: Exporter, directory: Path, plan: Plan, x: NDArra
     return "no value inside differs when all of them are shown, so the runtime's own optimisation is at fault"
 
 
+def _named(exporter: Exporter, plan: Plan, file: str) -> str:
+    return f"{exporter.name}, task set {plan.task_set}" + (f" in {file}" if file else "")
+
+
 def _fail(
     exporter: Exporter,
     directory: Path,
+    file: str,
     plan: Plan,
     task: str,
     difference: tuple[float, float],
     x: NDArray[np.generic],
     reference: NDArray[np.floating],
+    limit: Limit,
     rtol: float,
 ) -> NoReturn:
-    lowered = _torch_values(plan, x)[plan.graph.outputs[task]]
-    if within(lowered, reference, rtol):
+    if file:
+        why = "another form of this network was found right, so the conversion is at fault"
+    elif limit.holds(_torch_values(plan, x)[plan.graph.outputs[task]], reference):
         why = _first_difference(exporter, directory, plan, x, rtol)
     else:
         why = "the lowered network itself differs, before it was written"
     raise VerificationError(
-        f"{exporter.name}, task set {plan.task_set}, output {task}: max abs {difference[0]:.3g}, "
-        f"max rel {difference[1]:.3g}, allowed {rtol:.3g}",
+        f"{_named(exporter, plan, file)}, output {task}: "
+        f"max abs {difference[0]:.3g}, max rel {difference[1]:.3g}, allowed {limit}",
         where=str(directory),
         why=why,
         cure="this is a bug in pamc or in the runtime; please report it with the model.yaml",
     )
+
+
+def _networks(
+    exporter: Exporter, directory: Path, plans: Mapping[str, Plan], emitted: Collection[str]
+) -> Iterator[tuple[str, Plan, Session]]:
+    """A session of every task set, then those of further forms, with the names of their files."""
+    place = ""
+    try:
+        for task_set, plan in plans.items():
+            place = f", task set {task_set}"
+            written = task_set in emitted
+            yield "", plan, exporter.open(directory, task_set) if written else exporter.compose(plan, directory)
+        if isinstance(exporter, Variants):
+            place = ""
+            for file, task_set, session in exporter.variants(directory, [name for name in plans if name in emitted]):
+                yield file, plans[task_set], session
+    except OutputError as error:
+        raise VerificationError(f"{exporter.name}{place}: {error.what}", where=error.where, why=error.why) from error
 
 
 def verify_exports(
@@ -84,35 +112,33 @@ def verify_exports(
     reference: Mapping[str, NDArray[np.floating]],
     *,
     rtol: float = RTOL,
+    near: Mapping[str, NDArray[np.floating]] = {},
     emitted: Collection[str] | None = None,
 ) -> list[Check]:
     """Run every task set of ``plans`` on ``x`` and compare each output with ``reference[task]``.
 
     ``x`` is ``(n, *input shape)``, the references ``(n, *output shape)``. Task sets that are not in ``emitted``
-    (default: all are) are composed. Raises VerificationError at the first output whose error relative to the
-    reference's largest magnitude is above ``rtol`` or not a number, and for a network that cannot be opened.
+    (default: all are) are composed; further forms of those that are must answer the same. Raises VerificationError
+    at the first output that is further from the reference than :mod:`pamc.verify.limits` allows or not a number, and
+    for a network that cannot be opened. ``rtol`` is for floats; with int8, ``near[task]`` ``(draws, n, *output shape)``
+    are what others that round may answer.
     """
     if len(x) == 0:
         raise InternalError("nothing can be verified without samples")
-    checks = []
-    for task_set, plan in plans.items():
-        written = emitted is None or task_set in emitted
-        try:
-            session = exporter.open(directory, task_set) if written else exporter.compose(plan, directory)
-        except OutputError as error:
-            raise VerificationError(
-                f"{exporter.name}, task set {task_set}: {error.what}", where=error.where, why=error.why
-            ) from error
+    worst: dict[tuple[str, str], tuple[float, float]] = {}
+    for file, plan, session in _networks(exporter, directory, plans, plans if emitted is None else emitted):
         outputs = session.run(x)
         if tuple(outputs) != tuple(plan.graph.outputs):
             raise VerificationError(
-                f"{exporter.name}, task set {task_set}: its outputs are {list(outputs)}, "
+                f"{_named(exporter, plan, file)}: its outputs are {list(outputs)}, "
                 f"should be {list(plan.graph.outputs)}",
                 where=str(directory),
             )
         for task, found in outputs.items():
             difference = errors(found, reference[task])
-            if not difference[1] <= rtol:
-                _fail(exporter, directory, plan, task, difference, x, reference[task], rtol)
-            checks.append(Check(exporter.name, task_set, task, *difference, samples=len(x)))
-    return checks
+            limit = limit_of(plan, plan.graph.outputs[task], rtol, near.get(task))
+            if not limit.holds(found, reference[task]):
+                _fail(exporter, directory, file, plan, task, difference, x, reference[task], limit, rtol)
+            place = plan.task_set, task
+            worst[place] = max(worst.get(place, difference), difference)
+    return [Check(exporter.name, *place, *difference, samples=len(x)) for place, difference in worst.items()]

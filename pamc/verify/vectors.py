@@ -1,4 +1,4 @@
-"""Golden vectors: inputs and the PyTorch network's outputs, so that a device can prove itself."""
+"""Golden vectors: inputs and what the network answers in PyTorch, so that a device can prove itself."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pamc.graph import MultitaskGraph
+    from pamc.lower import Numerics
 
 __all__ = ["SAMPLES", "Vectors", "golden_vectors", "select_samples"]
 
@@ -45,10 +46,13 @@ def select_samples(x: NDArray[np.generic], seed: int, count: int = SAMPLES) -> N
     return picked
 
 
-def golden_vectors(net: MultitaskGraph, x: NDArray[np.generic], seed: int, count: int = SAMPLES) -> Vectors:
-    """Samples of ``x`` and what the multitask network computes for them in float32."""
-    from pamc.graph.interpret import evaluate
+def golden_vectors(
+    net: MultitaskGraph, x: NDArray[np.generic], seed: int, count: int = SAMPLES, numerics: Numerics | None = None
+) -> Vectors:
+    """Samples of ``x`` and what the multitask network computes for them with these ``numerics`` (default: float32)."""
+    from pamc.lower.numerics import FLOAT32
+    from pamc.verify.reference import reference_outputs
 
     chosen = select_samples(x, seed, count)
-    outputs = evaluate(net.graph, chosen)
-    return Vectors(chosen, {task: outputs[task].numpy() for task in net.tasks})
+    outputs = reference_outputs(net, numerics or FLOAT32, chosen)
+    return Vectors(chosen, {task: outputs[task].astype(np.float32) for task in net.tasks})

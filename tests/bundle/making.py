@@ -17,10 +17,11 @@ from pamc.bundle.manifest import (
     TaskSetEntry,
     Timing,
 )
+from pamc.bundle.numerics import NUMERICS, to_json
 from pamc.graph import MultitaskGraph, all_task_sets, cost, name_of
 from pamc.graph.ops import Input
 from pamc.graph.serial import dump
-from pamc.lower import load_target, lower
+from pamc.lower import FLOAT32, load_target, lower
 from pamc.verify import golden_vectors
 from pamc_exporters.onnx import exporter
 from tests.lower.nets import batch, two_task_net
@@ -72,6 +73,7 @@ def make_bundle(out: Path, emit: tuple[str, ...] = ("age", "smile"), net: Multit
     with BundleWriter(out) as writer:
         writer.write_text(GRAPH, structure)
         writer.write_bytes(GRAPH_WEIGHTS, weights)
+        writer.write_text(NUMERICS, to_json(FLOAT32))
         writer.write_bytes(VECTORS, golden_vectors(net, batch(net, 4), 0).to_bytes())
         folder = writer.path("onnx/weights.bin").parent
         exporter.write({name: plans[name] for name in emit}, folder, {})

@@ -94,8 +94,18 @@ def test_bad_settings_are_refused(path, tmp_path):
             pamc.load(path, **more)
     with pytest.raises(ConfigError, match="no exporter for format 'onyx' is installed, did you mean 'onnx'"):
         pamc.load(path, format="onyx")
+    with pytest.raises(ConfigError, match="memory is one of fast, shared, not 'small'"):
+        pamc.load(path, memory="small")
     with pytest.raises(OutputError, match="this is not a bundle"):
         pamc.load(tmp_path)
+
+
+def test_shared_memory_changes_no_output(path, x):
+    shared, fast = pamc.load(path, memory="shared"), pamc.load(path)
+    for tasks in (["age"], ["smile"], ["age", "smile"]):
+        found, wanted = shared.run(x, tasks), fast.run(x, tasks)
+        for task in tasks:
+            np.testing.assert_allclose(found[task], wanted[task], rtol=1e-5, atol=1e-6)
 
 
 def test_a_damaged_network_does_not_stop_the_emitted_task_sets(tmp_path, x):
@@ -112,7 +122,8 @@ def test_emitted_task_sets_need_neither_torch_nor_onnx_nor_pydantic(path):
     code = (
         "import sys, numpy, pamc\n"
         f"pamc.load({str(path)!r}).run(numpy.zeros((1, 12, 12), numpy.float32), tasks=['age'])\n"
-        "print([name for name in ('torch', 'onnx', 'pydantic', 'safetensors') if name in sys.modules])\n"
+        "late = ('torch', 'onnx', 'pydantic', 'safetensors', 'pamc.bundle.cache', 'pamc.bundle.write')\n"
+        "print([name for name in late if name in sys.modules])\n"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "[]\n"

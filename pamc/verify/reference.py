@@ -1,0 +1,69 @@
+"""What the files of a bundle are to answer, computed from the multitask network in PyTorch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+    from pamc.graph import Graph, MultitaskGraph
+    from pamc.lower import Numerics
+
+__all__ = ["neighbours", "reference_outputs"]
+
+BATCH = 64
+DRAWS = 4
+
+
+def reference_outputs(
+    net: MultitaskGraph, numerics: Numerics, x: NDArray[np.generic]
+) -> dict[str, NDArray[np.floating]]:
+    """The outputs ``(n, ...)`` of every task for ``x`` ``(n, *input shape)``.
+
+    float32: the network as it is. float16: with its parameters rounded. int8: in integers, number for number. No
+    lowering is involved, so that its faults are found too.
+    """
+    from pamc.graph.interpret import evaluate
+    from pamc.lower.numerics import folded, stored
+
+    if numerics.kind == "float32":
+        return {task: output.numpy() for task, output in evaluate(net.graph, x).items()}
+    graph = stored(folded(net), numerics).graph
+    if numerics.kind == "float16":
+        return {task: output.numpy() for task, output in evaluate(graph, x).items()}
+    return _quantized(graph, numerics, x)
+
+
+def neighbours(
+    net: MultitaskGraph, numerics: Numerics, x: NDArray[np.generic], seed: int = 0
+) -> dict[str, NDArray[np.floating]]:
+    """``DRAWS`` times the outputs of every task, ``(DRAWS, n, ...)``, when every value of an int8 network is off by up
+    to half a step: what kernels may answer that round in other ways.
+
+    Empty for networks that are not int8.
+    """
+    import torch
+
+    from pamc.lower.numerics import folded, stored
+
+    if numerics.kind != "int8":
+        return {}
+    graph = stored(folded(net), numerics).graph
+    draws = [_quantized(graph, numerics, x, torch.Generator().manual_seed(seed + draw)) for draw in range(DRAWS)]
+    return {task: np.stack([draw[task] for draw in draws]) for task in graph.outputs}
+
+
+def _quantized(
+    graph: Graph, numerics: Numerics, x: NDArray[np.generic], shaken: torch.Generator | None = None
+) -> dict[str, NDArray[np.floating]]:
+    import torch
+
+    from pamc.graph.interpret import parts
+    from pamc.lower.quantized import quantized_values
+
+    pieces = [quantized_values(graph, numerics.ranges, part, shaken=shaken) for part in parts(graph, x, BATCH)]
+    return {task: torch.cat([piece[value] for piece in pieces]).numpy() for task, value in graph.outputs.items()}
