@@ -7,13 +7,16 @@ STAMP := .venv/.installed
 
 SUITES := paper-table mnist-5 fashion-4 cifar-vgg cifar-resnet
 SCALE := small
+SEED := 0
+CASES := 10000
 
-.PHONY: help demo suites test lint clean
+.PHONY: help demo suites test campaign lint clean
 
 help:
 	@echo "make demo   build, verify and measure the digits example"
 	@echo "make suites compare methods on real images: SCALE=smoke, small or full; SUITES=..."
 	@echo "make test   lint, then the tests"
+	@echo "make campaign 10,000 random networks on every backend, then 1,000 planted faults: SEED=..., CASES=..."
 	@echo "make lint   ruff, mypy, import rules"
 	@echo "make clean  remove everything that make and pamc made here, .venv included"
 
@@ -28,6 +31,10 @@ suites: $(STAMP)
 
 test: lint
 	$(BIN)/python -m pytest -q -n 2 -m "not campaign"
+
+campaign: $(STAMP)
+	$(BIN)/python -m tests.campaign --seed $(SEED) --cases $(CASES)
+	$(BIN)/python -m tests.campaign.bite
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

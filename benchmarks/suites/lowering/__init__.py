@@ -1,0 +1,1 @@
+"""Does what lowering saves in multiply-accumulates show as time?"""

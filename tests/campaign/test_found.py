@@ -1,0 +1,62 @@
+"""What campaigns have found, each as small as it gets."""
+
+import numpy as np
+import pytest
+import torch
+
+from pamc.errors import InternalError
+from pamc.graph import Graph, MultitaskGraph, compact, verify_multitask
+from pamc.graph.interpret import evaluate
+from pamc.graph.ops import Activation, Concat, Input, Softmax
+from pamc.lower import Numerics
+from tests.campaign.cases import plans_of
+from tests.campaign.choices import replay
+from tests.campaign.drawing import Drawer
+
+FLOAT32 = Numerics()
+
+
+def network(net: Drawer, outputs: dict[str, str], owners: dict[str, list[int]]) -> MultitaskGraph:
+    graph = Graph(tuple(net.nodes), outputs, net.params)
+    everyone = (1 << len(outputs)) - 1
+    held = {space: owners.get(space, [everyone] * units) for space, units in graph.spaces.sizes.items()}
+    arrays = {space: np.array(vector, dtype=np.uint32) for space, vector in held.items()}
+    return verify_multitask(MultitaskGraph(tuple(outputs), graph, arrays).with_params({}), "a test")
+
+
+def agree(net: MultitaskGraph) -> None:
+    x = np.random.default_rng(0).standard_normal((3, *net.graph.shapes[net.graph.input.name]))
+    wanted = evaluate(net.graph, x, dtype=torch.float64)
+    for plan in plans_of(net, "arm64", FLOAT32).values():
+        for task, found in evaluate(plan.graph, x, dtype=torch.float64).items():
+            np.testing.assert_allclose(found.numpy(), wanted[task].numpy(), rtol=1e-12)
+
+
+def test_softmax_over_a_concatenation_is_one_softmax():
+    net = Drawer(replay([]))
+    x = net.add(Input((2,)))
+    joined = net.add(Concat(), net.linear(x, 1), net.linear(x, 2))
+    agree(network(net, {"age": net.add(Softmax(), joined)}, {}))
+
+
+def test_reading_a_part_of_such_a_softmax_is_refused():
+    net = Drawer(replay([]))
+    x = net.add(Input((2,)))
+    soft = net.add(Softmax(), net.add(Concat(), net.linear(x, 1), net.linear(x, 2)))
+    whole = network(net, {"age": net.add(Activation("relu"), soft)}, {})
+    with pytest.raises(InternalError, match=r"a part of softmax .* cannot be lowered"):
+        plans_of(whole, "arm64", FLOAT32)
+
+
+def test_a_layer_whose_units_are_all_dead_goes():
+    net = Drawer(replay([]))
+    x = net.add(Input((1, 3, 3)))
+    dead, alive = net.conv(x, 2), net.conv(x, 3)
+    joined = net.add(Concat(), net.act(dead), alive)
+    reader = net.conv(joined, 2)
+    whole = network(net, {"age": reader}, {dead: [0, 0]})
+    small = verify_multitask(compact(whole), "compacting")
+    assert dead not in small.graph.by_name
+    assert small.graph.by_name[joined].inputs == (alive,)
+    agree(small)
+    agree(whole)
