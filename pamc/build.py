@@ -317,6 +317,6 @@ def build(spec: Spec, options: BuildOptions, progress: Progress, reporter: Repor
     if options.stop_after == "export":
         emitted = {text: plans[text] for text in spec.task_sets}
         return BuildResult(None, None, exported_view(emitted, exporters, spec.format_options))
-    made = Outcome(given, separate, alone, pruned, numerics, samples, plans, scorer, data.train)
+    made = Outcome(given, separate, alone, pruned, numerics, samples, plans, scorer, data.train, target.costs)
     path = write_bundle(spec, options.out, options.target, made, exporters, stages, reporter)
     return BuildResult(path, open_bundle(path).manifest)

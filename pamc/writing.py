@@ -15,11 +15,14 @@ from pamc.accuracy import check_accuracy, file_scores
 from pamc.bundle import GRAPH, GRAPH_WEIGHTS, VECTORS, BundleWriter, Check, Manifest, digest
 from pamc.bundle import numerics as stored_numerics
 from pamc.bundle.manifest import Latency, Method
+from pamc.bundle.plans import COSTS
 from pamc.data import shuffled
 from pamc.export import Exporter, Session, Slicing
 from pamc.graph import MultitaskGraph, restrict
 from pamc.graph.serial import dump
 from pamc.lower import Numerics, Plan, load_target, lower, numerics_of
+from pamc.lower.cost_model import Costs
+from pamc.lower.target import costs_text
 from pamc.manifest import Evidence, compose_manifest
 from pamc.progress import Progress, QuietProgress
 from pamc.redundancy import REDUNDANCY, SAMPLES, analyse, to_json
@@ -58,7 +61,7 @@ class Reporter(Protocol):
 class Outcome:
     """What a bundle is made of; ``train`` holds the original networks' answers as its teacher.
 
-    ``calibration`` are the samples that ``numerics`` were measured on.
+    ``calibration`` are the samples that ``numerics`` were measured on, ``costs`` those that the plans were made for.
     """
 
     given: InputSpec
@@ -70,6 +73,7 @@ class Outcome:
     plans: Mapping[str, Plan]
     scorer: Scorer
     train: Samples
+    costs: Costs | None = None
 
 
 def write_bundle(
@@ -104,6 +108,8 @@ def write_bundle(
         writer.write_bytes(GRAPH_WEIGHTS, arrays)
         writer.write_text(stored_numerics.NUMERICS, stored_numerics.to_json(made.numerics))
         writer.write_text(REDUNDANCY, to_json(redundancy))
+        if made.costs is not None:
+            writer.write_text(COSTS, costs_text(made.costs))
         writer.write_bytes(VECTORS, golden_vectors(net, samples.x, spec.seed, numerics=made.numerics).to_bytes())
         reference, near = (find(net, made.numerics, proof) for find in (reference_outputs, neighbours))
         verify_plans(net, made.numerics, made.plans.values(), proof)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pamc.bundle.read import Bundle
 from pamc.lower import Plan, load_target, lower
-from pamc.lower.target import RUNTIMES
+from pamc.lower.target import read_costs
 
-__all__ = ["plans_of"]
+__all__ = ["COSTS", "plans_of"]
+
+COSTS = "costs.yaml"
+"""What operations took where the bundle was lowered for; not there when nobody knew."""
 
 
 def plans_of(bundle: Bundle, *task_sets: str) -> dict[str, Plan]:
@@ -17,7 +22,7 @@ def plans_of(bundle: Bundle, *task_sets: str) -> dict[str, Plan]:
     net, manifest = bundle.net, bundle.manifest
     requests = dict.fromkeys(net.task_set(text.split("+")) for text in (*manifest.task_sets, *task_sets))
     workload = {net.task_set(text.split("+")): chance for text, chance in manifest.workload.items() if chance}
-    first = next(iter(bundle.formats), "onnx")
-    target = load_target(manifest.target, RUNTIMES.get(first, first))
+    costs = read_costs(bundle.file(COSTS)) if COSTS in manifest.files else None
+    target = replace(load_target(manifest.target), costs=costs)
     plans = lower(net, list(requests), target, bundle.numerics, workload)
     return {plan.task_set: plan for plan in plans.values()}

@@ -13,7 +13,7 @@ from pamc.errors import ConfigError, InternalError, OutputError
 from pamc.lower.cost_model import Costs
 from pamc.registry import did_you_mean
 
-__all__ = ["RUNTIMES", "Target", "load_target", "read_costs", "target_names", "write_costs"]
+__all__ = ["RUNTIMES", "Target", "costs_text", "load_target", "read_costs", "target_names", "write_costs"]
 
 RUNTIMES = {"onnx": "onnxruntime", "tflite": "litert"}
 """The runtime that opens the files of a format."""
@@ -55,6 +55,15 @@ def _parse(text: str) -> Any:
     return YAML(typ="safe", pure=True).load(text)
 
 
+def costs_text(costs: Costs) -> str:
+    """The text of a file of costs, the same for the same costs."""
+    from ruamel.yaml import YAML
+
+    text = StringIO()
+    YAML(pure=True).dump(costs.as_data(), text)
+    return text.getvalue()
+
+
 def read_costs(path: Path) -> Costs:
     """The costs in a file. Raises ConfigError when there are none."""
     from ruamel.yaml.error import YAMLError
@@ -69,14 +78,9 @@ def read_costs(path: Path) -> Costs:
 
 def write_costs(path: Path, costs: Costs) -> None:
     """Write costs to a file, whose folder is made. Raises OutputError when that cannot be done."""
-    from ruamel.yaml import YAML
-
-    yaml = YAML(pure=True)
-    text = StringIO()
-    yaml.dump(costs.as_data(), text)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text.getvalue(), encoding="utf-8")
+        path.write_text(costs_text(costs), encoding="utf-8")
     except OSError as error:
         raise OutputError(
             f"the costs cannot be written: {error}", where=str(path), cure="choose another --out"

@@ -66,12 +66,9 @@ class Runtime:
     def _make(self, task_set: str) -> Session:
         if task_set in self.task_sets:
             return self._exporter.open(self._directory, task_set, self._threads)
-        from pamc.lower import load_target, lower
+        from pamc.bundle.plans import plans_of
 
-        net = self.bundle.net
-        request = net.task_set(task_set.split("+"))
-        target = load_target(self.bundle.manifest.target)
-        plan = lower(net, [request], target, self.bundle.numerics)[request]
+        plan = plans_of(self.bundle, task_set)[task_set]
         return self._exporter.compose(plan, self._directory, self._threads)
 
     def session(self, tasks: Sequence[str] | None = None) -> Session:

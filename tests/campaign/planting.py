@@ -31,13 +31,13 @@ CHANGE = {"float32": 1e-7, "float16": 1e-7, "int8": 1.0}
 
 @dataclass(frozen=True)
 class Verdict:
-    """``effect`` is the largest change of an output, over the user's data and as much noise, relative to the largest
-    right number; for int8 in steps and rounding noise (:mod:`tests.campaign.judging`). ``alarm`` has the verifier's
-    words, or None."""
+    """``alarm`` has the verifier's words. Without any, ``effect`` is the largest change of an output, over the user's
+    data and as much noise, relative to the largest right number; for int8 in steps and rounding noise
+    (:mod:`tests.campaign.judging`)."""
 
     fault: str
-    effect: float
     alarm: str | None
+    effect: float = 0.0
 
 
 def fault_names(format: str) -> list[str]:
@@ -80,6 +80,30 @@ def _of_files(build: Build, folder: Path, clean: Path) -> float:
     return largest
 
 
+def _plant_in_files(build: Build, fault: str, numbers: np.random.Generator, root: Path) -> Verdict | None:
+    clean, folder = root / "clean", root / "faulty"
+    build.write(folder, build.plans)
+    if not FILE_FAULTS[build.format][fault](build, folder, numbers):
+        return None
+    alarm = build.alarm(folder)
+    if alarm is not None:
+        return Verdict(fault, alarm)
+    build.write(clean, build.plans)
+    return Verdict(fault, None, _of_files(build, folder, clean))
+
+
+def _plant_in_plans(build: Build, fault: str, numbers: np.random.Generator, root: Path) -> Verdict | None:
+    plans = {**PLAN_FAULTS, **LOWERING_FAULTS}[fault](build, numbers)
+    if plans is None:
+        return None
+    try:
+        build.write(root / "faulty", plans)
+    except Exception as error:  # refused before it was written
+        return Verdict(fault, f"not written: {error}")
+    alarm = build.alarm(root / "faulty", plans if fault in LOWERING_FAULTS else None)
+    return Verdict(fault, alarm, 0.0 if alarm is not None else _of_plans(build, plans))
+
+
 def plant(number: int, format: str, kind: str) -> Verdict | None:
     """Build a network, plant a fault and verify. None where the drawn fault does not exist in the drawn network."""
     build = draw_build(seeded(number), format, kind)
@@ -87,26 +111,8 @@ def plant(number: int, format: str, kind: str) -> Verdict | None:
     names = fault_names(format)
     fault = names[int(numbers.integers(len(names)))]
     with TemporaryDirectory(prefix="pamc-faults-") as root:
-        folder = Path(root) / "faulty"
-        lowered = None
-        if fault in FILE_FAULTS[format]:
-            clean = Path(root) / "clean"
-            build.write(clean, build.plans)
-            build.write(folder, build.plans)
-            if not FILE_FAULTS[format][fault](build, folder, numbers):
-                return None
-            effect = _of_files(build, folder, clean)
-        else:
-            plans = {**PLAN_FAULTS, **LOWERING_FAULTS}[fault](build, numbers)
-            if plans is None:
-                return None
-            effect = _of_plans(build, plans)
-            lowered = plans if fault in LOWERING_FAULTS else None
-            try:
-                build.write(folder, plans)
-            except Exception as error:  # refused before it was written
-                return Verdict(fault, effect, f"not written: {error}")
-        return Verdict(fault, effect, build.alarm(folder, lowered))
+        planted = _plant_in_files if fault in FILE_FAULTS[format] else _plant_in_plans
+        return planted(build, fault, numbers, Path(root))
 
 
 def clean_alarm(number: int, format: str, kind: str) -> str | None:
