@@ -15,7 +15,7 @@ from pamc_exporters.tflite.decode import decode
 from pamc_exporters.tflite.encode import encode
 from pamc_exporters.tflite.model import Data, Model, Subgraph, Tensor
 from tests.campaign.building import Build
-from tests.campaign.faults import changed
+from tests.campaign.cases import plans_of
 
 __all__ = ["FILE_FAULTS"]
 
@@ -31,9 +31,10 @@ def _pick(numbers: np.random.Generator, count: int) -> int:
 
 def _retrained(build: Build, numbers: np.random.Generator) -> Mapping[str, Plan]:
     """The plans of a build whose network was trained on: every parameter a hundredth away."""
-    params = {key: array for plan in build.plans.values() for key, array in plan.graph.params.items()}
+    params = build.net.graph.params
     drifted = {key: array * (1 + DRIFT * numbers.standard_normal(array.shape)) for key, array in params.items()}
-    return changed(build.plans, {key: array.astype(params[key].dtype) for key, array in drifted.items()})
+    net = build.net.with_params({key: array.astype(params[key].dtype) for key, array in drifted.items()})
+    return plans_of(net, build.target, build.numerics)
 
 
 def _stale(build: Build, folder: Path, numbers: np.random.Generator) -> bool:

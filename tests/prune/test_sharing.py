@@ -136,6 +136,13 @@ def test_share_never_costs_more_than_the_networks_pruned_alone() -> None:
     assert cost(shared, 7).macs < sum(cost(part, 1).macs for part in parts.values())
 
 
+def test_where_no_units_are_alike_the_rest_of_the_budget_is_pruned_away() -> None:
+    net = separate()
+    small = run(net, Budget(None, dict.fromkeys(net.tasks, 101.0)), similarity=1.0)
+    assert all(mask in (1, 2, 4) for space in small.prunable for mask in map(int, small.owners[space]))
+    assert cost(small, 7).macs < 0.9 * sum(cost(part, 1).macs for part in alone(net).values())
+
+
 def test_a_budget_that_no_sharing_keeps_leaves_the_networks_alone() -> None:
     net = separate()
     shared = run(net, Budget(None, dict.fromkeys(net.tasks, -1.0)))

@@ -12,6 +12,7 @@ import numpy as np
 from pamc.errors import ConfigError, GoalMissedError
 from pamc.graph import MultitaskGraph, compact, stack
 from pamc.prune.methods.taylor import TaylorOptions, taylor, train_and_score
+from pamc.prune.options import prune_step
 from pamc.prune.registry import METHODS, Pruning
 from pamc.prune.search import prune_iteratively
 from pamc.prune.sharing import share_to
@@ -19,6 +20,9 @@ from pamc.prune.state import Cut, State
 from pamc.train import Recipe
 
 __all__ = ["ShareOptions", "share"]
+
+ENOUGH = 0.3
+"""The part of a step that pairs must save; below it units are removed instead."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,8 @@ class ShareOptions(TaylorOptions):
 
 @METHODS.register("share", options=ShareOptions)
 def share(net: MultitaskGraph, pruning: Pruning, options: ShareOptions) -> MultitaskGraph:
-    """Prune every network alone within a part of its budget, then merge near-equal units for the rest of it."""
+    """Prune every network alone within a part of its budget, then merge near-equal units for the rest of it, and when
+    no such pairs are left prune the result."""
     if len(net.tasks) == 1:
         return taylor(net, pruning, options)
     if pruning.budget.macs is not None or pruning.alone is None:
@@ -72,6 +77,10 @@ def share(net: MultitaskGraph, pruning: Pruning, options: ShareOptions) -> Multi
             similarity=options.similarity,
             spared=cut.spared,
         )
+        before, after = pruning.macs(trained.net), pruning.macs(merged)
+        if before - after < ENOUGH * (before - cut.macs):
+            # Similar pairs often run out before the budget does.
+            return trained, prune_step(trained.net, saliency, pruning, options, cut)
         return trained, merged
 
     schedule = replace(options, step=options.share_step, recover=options.share_recover)
