@@ -113,7 +113,7 @@ def test_the_result_is_on_stdout_and_the_progress_on_stderr(command: tuple[Proje
 def test_the_bundle_is_complete_and_its_hashes_are_right(command: tuple[Project, Run], kit: Bundle) -> None:
     on_disk = {path.relative_to(kit.path).as_posix() for path in kit.path.rglob("*") if path.is_file()}
     assert on_disk == {*kit.manifest.files, "manifest.json"}
-    network = {"config.yaml", "multitask.json", "multitask.safetensors", "numerics.json"}
+    network = {"config.yaml", "costs.yaml", "multitask.json", "multitask.safetensors", "numerics.json"}
     assert on_disk == NETWORKS | network | {"redundancy.json", "vectors.safetensors"} | VARYING
     kit.check_hashes()
     assert (kit.path / "config.yaml").read_bytes() == (command[0].root / "model.yaml").read_bytes()
