@@ -127,9 +127,9 @@ def test_steps_are_counted_by_channel_within_the_range():
     limit = Steps((-2.55, 0.0))
     assert limit.holds(wanted, wanted)
     off = wanted.copy()
-    off[:, 1] = -0.009
+    off[:, 1] = -0.019
     assert limit.holds(off, wanted)
-    off[:, 1] = -0.011
+    off[:, 1] = -0.021
     assert not limit.holds(off, wanted)
     assert limit.holds(wanted + 9.0, wanted)
     single = wanted.copy()
