@@ -145,6 +145,9 @@ class Costs:
     @staticmethod
     def from_data(data: Any) -> Costs:
         """The inverse of :meth:`as_data`. Raises ValueError for anything else."""
+        parts = {field.name for field in fields(Costs)}
+        if not isinstance(data, dict) or set(data) != parts:
+            raise ValueError(f"a file of costs holds {', '.join(sorted(parts))}, and nothing else")
         try:
             return Costs(
                 str(data["runtime"]),
@@ -153,7 +156,7 @@ class Costs:
                 {str(name): float(price) for name, price in data["prices"].items()},
             )
         except (TypeError, KeyError, AttributeError) as error:
-            raise ValueError(f"these are no costs: {error!r}") from error
+            raise ValueError(f"kernels or prices are not what they should be: {error}") from error
 
 
 def _convolution(op: Conv, read: int, out: Shape, kernels: Kernels, cold: bool) -> Amounts:
