@@ -7,10 +7,11 @@ import torch
 from pamc.errors import InternalError
 from pamc.graph import Graph, MultitaskGraph, compact, verify_multitask
 from pamc.graph.interpret import evaluate
-from pamc.graph.ops import Activation, Concat, Input, Softmax
+from pamc.graph.ops import Activation, Concat, Flatten, Input, Softmax, Unflatten
 from pamc.lower import Numerics
-from tests.campaign.cases import plans_of
+from tests.campaign.cases import Case, plans_of
 from tests.campaign.choices import replay
+from tests.campaign.comparing import compare
 from tests.campaign.drawing import Drawer
 
 FLOAT32 = Numerics()
@@ -60,3 +61,15 @@ def test_a_layer_whose_units_are_all_dead_goes():
     assert small.graph.by_name[joined].inputs == (alive,)
     agree(small)
     agree(whole)
+
+
+def test_a_tensor_that_is_read_after_its_reshaped_form_changed_keeps_its_numbers():
+    net = Drawer(replay([]))
+    hidden = net.affine(net.linear(net.add(Input((4,))), 8))
+    other = net.linear(net.add(Flatten(), net.affine(net.add(Unflatten(), hidden))), 1)
+    late = net.linear(hidden, 1)
+    whole = network(net, {"age": other, "smile": late}, {other: [1], late: [2]})
+    x = np.random.default_rng(0).standard_normal((1, 4)).astype(np.float32)
+    reference = {task: value.numpy() for task, value in evaluate(whole.graph, x, dtype=torch.float64).items()}
+    # tflite-runtime 2.14 answered with the numbers of the reshaped form.
+    assert compare(Case(whole, "float32", plans_of(whole, "arm64", FLOAT32), x, reference)).failures == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -126,6 +126,28 @@ class Draft:
             self.tensors.append(replace(self.tensors[x.tensor], shape=output.shape))
             self._reshaped[key] = self.add("RESHAPE", [x.tensor], output, "ReshapeOptions", newShape=output.shape)
         return replace(self._reshaped[key], order=x.order)
+
+    def ordered(self, outputs: Iterable[int]) -> tuple[Operator, ...]:
+        """The operators in order; a tensor that is read again after it was reshaped is copied for reshaping.
+
+        tflite-runtime 2.14 lays a reshaped tensor over the one it comes from, and lets an operator that reads the one
+        overwrite both in place.
+        """
+        last = {place: index for index, operator in enumerate(self.operators) for place in operator.inputs}
+        last |= dict.fromkeys(outputs, len(self.operators))
+        ordered: list[Operator] = []
+        for index, operator in enumerate(self.operators):
+            if operator.code == "RESHAPE" and last[operator.inputs[0]] > index:
+                (source,) = operator.inputs
+                copy = len(self.tensors)
+                self.tensors.append(self.tensors[source])
+                options = Options.of("ConcatenationOptions", {})
+                ordered.append(
+                    Operator("CONCATENATION", self._version("CONCATENATION", [source], {}), (source,), (copy,), options)
+                )
+                operator = replace(operator, inputs=(copy,))
+            ordered.append(operator)
+        return tuple(ordered)
 
     def transpose(self, x: Held, axes: Sequence[int]) -> Held:
         """The numbers in the order of other axes, in the type they have."""

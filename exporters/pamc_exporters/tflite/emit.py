@@ -124,10 +124,11 @@ class _Emitter:
                 self.values[value] = self._emit(node, self._scale(value), fused)
         outputs = {task: self._output(value) for task, value in self.graph.outputs.items()}
         inputs = {input_name(self.graph): given.tensor}
+        operators = self.draft.ordered(outputs.values())
         tensors = list(self.draft.tensors)
         for label, place in {**inputs, **outputs}.items():
             tensors[place] = replace(tensors[place], name=f"{self.name}/{label}")
-        return Emitted(Subgraph(self.name, tuple(tensors), tuple(self.draft.operators), inputs, outputs), self.values)
+        return Emitted(Subgraph(self.name, tuple(tensors), operators, inputs, outputs), self.values)
 
     def _scale(self, value: str) -> Scale | None:
         return None if self.scales is None else self.scales[value]
