@@ -27,17 +27,18 @@ Run = Callable[[Path, Plan, np.ndarray], Outputs]
 @dataclass(frozen=True)
 class Backend:
     """``run(directory, plan, x)`` opens what the exporter ``format`` wrote into the directory, or runs the plan itself
-    where the format is empty. ``rounds`` says whether it computes int8 as int8."""
+    where the format is empty. ``rounds`` says whether it computes int8 as int8, ``roundings`` how exactly."""
 
     name: str
     format: str
     run: Run
     rounds: bool = True
+    roundings: float = ROUNDINGS
 
     def limit(self, kind: str) -> tuple[float, str]:
         """The largest error allowed, and of what it is measured."""
         if kind == "int8" and self.rounds:
-            return ROUNDINGS, "output step and rounding noise"
+            return self.roundings, "output step and rounding noise"
         return RTOL, "largest output"
 
 
@@ -100,7 +101,8 @@ BACKENDS = (
     Backend("onnxruntime, no optimisation", "onnx", _unoptimised),
     Backend("onnxruntime, all optimisations", "onnx", _product("onnx")),
     Backend("litert", "tflite", _product("tflite")),
-    Backend("tflite-runtime 2.14", "tflite", _board),
+    # Its int8 kernels are coarser than LiteRT's: 3.6 was seen behind two global averages.
+    Backend("tflite-runtime 2.14", "tflite", _board, roundings=6.0),
 )
 
 

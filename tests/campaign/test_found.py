@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from pamc.errors import InternalError
+from pamc.export import find_exporter
 from pamc.graph import Graph, MultitaskGraph, compact, verify_multitask
 from pamc.graph.interpret import evaluate
-from pamc.graph.ops import Activation, Concat, Flatten, Input, Softmax, Unflatten
+from pamc.graph.ops import Activation, Concat, Flatten, GlobalAvgPool, Input, Softmax, Unflatten
 from pamc.lower import Numerics
 from tests.campaign.cases import Case, plans_of
 from tests.campaign.choices import replay
@@ -73,3 +74,18 @@ def test_a_tensor_that_is_read_after_its_reshaped_form_changed_keeps_its_numbers
     reference = {task: value.numpy() for task, value in evaluate(whole.graph, x, dtype=torch.float64).items()}
     # tflite-runtime 2.14 answered with the numbers of the reshaped form.
     assert compare(Case(whole, "float32", plans_of(whole, "arm64", FLOAT32), x, reference)).failures == []
+
+
+def test_a_mean_that_is_almost_nothing_beside_its_values_runs_in_int8(tmp_path):
+    net = Drawer(replay([]))
+    x = net.add(Input((2, 2, 2)))
+    mean = net.add(GlobalAvgPool(), net.act(net.conv(x, 2)))
+    whole = network(net, {"age": net.linear(net.add(Flatten(), mean), 2)}, {})
+    ranges = {node.name: (-2.0, 2.0) for node in whole.graph.nodes}
+    tiny = {name: (-1e-6, 1e-6) for name in whole.graph.by_name if name.startswith(("global", "flatten"))}
+    plans = plans_of(whole, "x86_64", Numerics("int8", {**ranges, **tiny}))
+    exporter = find_exporter("onnx")
+    exporter.write(plans, tmp_path, {})
+    # ONNX Runtime said "QLinearGlobalAveragePool parameter out of computation range".
+    found = exporter.open(tmp_path, "age").run(np.ones((1, 2, 2, 2), np.float32))["age"]
+    assert np.isfinite(found).all()

@@ -10,6 +10,7 @@ ONNX Runtime makes one integer kernel of DequantizeLinear -> operation -> Quanti
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from pamc.graph.ops import (
     Conv,
     DepthwiseConv,
     Flatten,
+    GlobalAvgPool,
     Input,
     MaxPool,
     Op,
@@ -44,6 +46,7 @@ __all__ = ["QuantizedEmitter"]
 MOVING = (Concat, MaxPool, Flatten, Unflatten)
 # They compute in float32; rounding what they alone read would only lose accuracy.
 FLOATING = (ChannelAffine, Softmax)
+LEAST_RATIO, MOST_RATIO = 2.0**-32, 256.0
 CUTS = {"relu": float("inf"), "relu6": 6.0}
 
 
@@ -51,6 +54,16 @@ def _stays_float(graph: Graph, node: Node) -> bool:
     if isinstance(node.op, Conv | DepthwiseConv) or (isinstance(node.op, Input) and node.op.dtype == "uint8"):
         return False
     return all(isinstance(reader.op, FLOATING) for reader in graph.consumers[node.name])
+
+
+def _beyond_kernels(graph: Graph, node: Node, scales: Mapping[str, Scale]) -> bool:
+    """Whether ONNX Runtime's integer kernel refuses the scales of a global average, as of channels that hardly live."""
+    if not isinstance(node.op, GlobalAvgPool):
+        return False
+    (source,) = node.inputs
+    positions = math.prod(graph.shapes[source][1:])
+    ratio = scales[source].step / (scales[node.name].step * positions)
+    return not LEAST_RATIO <= ratio < MOST_RATIO
 
 
 def _cut_by_range(op: Op, bounds: tuple[float, float]) -> bool:
@@ -66,7 +79,9 @@ class QuantizedEmitter(Emitter):
         graph = plan.graph
         signed = is_signed(load_target(plan.target).arch)
         self.scales = {name: scale_of(bounds, signed) for name, bounds in plan.ranges.items()}
-        self.floats = {node.name for node in graph.nodes if _stays_float(graph, node)}
+        self.floats = {
+            node.name for node in graph.nodes if _stays_float(graph, node) or _beyond_kernels(graph, node, self.scales)
+        }
         self.stored_as: dict[str, tuple[str, Scale]] = {}
         self.absorbed = {
             node.inputs[0]: node.name for node in graph.nodes if node.name not in self.floats and self._absorbs(node)
