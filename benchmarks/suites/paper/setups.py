@@ -69,7 +69,7 @@ def _smoke(net: str, **options: object) -> Setup:
 
 
 SMALL = Sizes(4000, 2000, 4000)
-STEPS: Options = {"step": 0.25, "recover": 40, "halvings": 1, "detours": 1, "attempts": 2}
+STEPS: Options = {"step": 0.25, "recover": 40, "halvings": 1, "detours": 1, "attempts": 3}
 QUICK: Mapping[str, Options] = {
     "taylor": STEPS,
     "vib": {**STEPS, "recover": 60},
@@ -83,7 +83,7 @@ def _small(data: str, net: str, seeds: int = 3, **options: object) -> Setup:
     """Few images and short training, for two CPU cores."""
     networks = Networks(data, SMALL, net, epochs=12, net_options=options)
     return Setup(
-        networks, seeds, max_drop=2.0, finetune=8, control=25, learning_rate=3e-3, pruners=QUICK, merges=RETRAINED
+        networks, seeds, max_drop=1.0, finetune=12, control=25, learning_rate=3e-3, pruners=QUICK, merges=RETRAINED
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from pamc.graph.serial import dump, load
 
 __all__ = ["VERSION", "Store"]
 
-VERSION = 2
+VERSION = 3
 """Raise it when the code of a suite, or of pamc, changes what comes out: kept results are then not used."""
 
 TRAINED = 1
@@ -74,7 +74,13 @@ class Store:
     def _key(self, setup: Setup, row: Row, pruner: str, seed: int) -> str:
         needs = self._key(setup, ROWS[row.needs], pruner, seed) if row.needs else ""
         does = (row.kind, row.merge, dict(row.options), row.prune or "")
-        return digest(VERSION, setup, does, pruner, seed, needs)
+        # Options of other methods change nothing here.
+        own = replace(
+            setup,
+            pruners={name: setup.pruners[name] for name in {row.prune or pruner} & set(setup.pruners)},
+            merges={name: setup.merges[name] for name in {row.merge} & set(setup.merges)},
+        )
+        return digest(VERSION, own, does, pruner, seed, needs)
 
 
 def write(path: Path, data: bytes) -> None:
