@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -86,6 +86,20 @@ class Snapshot:
     path: str
     spared: Spared = field(default_factory=dict)
     lost: Spared = field(default_factory=dict)
+
+    def keeping(self, tasks: int) -> Snapshot:
+        """The same, in which every unit goes on serving those of ``tasks``, a mask, that own it."""
+        if not tasks:
+            return self
+        net = self.state.net
+        kept = {space: net.owners[space] & DTYPE(tasks) for space in net.prunable}
+        return replace(self, spared=united(self.spared, kept))
+
+
+def over_budget(pruning: Pruning, drops: Mapping[str, float], tasks: Sequence[str]) -> int:
+    """The mask of the ``tasks`` that exceed their budgets."""
+    allowed = pruning.budget.max_drop
+    return sum(1 << bit for bit, task in enumerate(tasks) if task in allowed and drops[task] - allowed[task] > ROUNDING)
 
 
 def balanced(
@@ -239,14 +253,14 @@ class _Search:
             snapshot = replace(snapshot, state=State(net), weights=balanced(self.pruning, snapshot.weights, drops))
             attempt += 1
 
-    def smallest(self, descent: Descent, proven: Snapshot | None) -> Snapshot | None:
+    def smallest(self, descent: Descent, proven: Snapshot | None) -> tuple[Snapshot | None, int]:
         """Bisect: a candidate that keeps the budget moves the lower end up, one that breaks it the upper end down.
 
         ``proven`` is the first snapshot where it is known to keep the budget. Returns the smallest that does,
-        fine-tuned.
+        fine-tuned, and the mask of the tasks that broke theirs in the candidate after it.
         """
         snapshots = descent.snapshots
-        low, high, best = -1 if proven is None else 0, len(snapshots), proven
+        low, high, best, broken = -1 if proven is None else 0, len(snapshots), proven, 0
         # Fine-tuning only helps, so the end of the range lies somewhere after the guess.
         probe = min(max((descent.inside + len(snapshots)) // 2, low + 1), len(snapshots) - 1)
         while high - low > 1:
@@ -260,18 +274,24 @@ class _Search:
                 weights = balanced(self.pruning, snapshot.weights, drops, TUNED_BALANCE)
                 best = Snapshot(State(net, snapshot.state.memory), weights, f"{snapshot.path}t", snapshot.spared)
             else:
-                high = probe
+                high, broken = probe, over_budget(self.pruning, drops, net.tasks)
             probe = (low + high) // 2
-        return best
+        return best, broken
 
     def within(self, net: MultitaskGraph) -> MultitaskGraph:
-        """The smallest network found that keeps every task's budget: from each one found the descent goes on."""
-        start = self.healed(Snapshot(State(net), dict.fromkeys(net.tasks, 1.0), "0"))
-        best: Snapshot | None = None
-        halved = detours = 0
+        """The smallest network found that keeps every task's budget: from each one found the descent goes on.
+
+        Once small steps fail at some of the tasks, those are finished: the others' cost goes on falling without them.
+        """
+        start = Snapshot(State(net), dict.fromkeys(net.tasks, 1.0), "0")
+        # What computes as the originals do needs no training to keep the budget, and small data would only harm it.
+        best = start if excess(self.pruning, self.pruning.drops(net)) <= 0 else None
+        if best is None:
+            start = self.healed(replace(start, state=State(self.warm(net))))
+        halved = detours = finished = 0
         while True:
-            descent = self.descend(best or start, self.schedule.step / 2**halved)
-            found = self.smallest(descent, best)
+            descent = self.descend((best or start).keeping(finished), self.schedule.step / 2**halved)
+            found, broken = self.smallest(descent, best)
             if found is None:
                 break
             smallest = descent.snapshots[-1].state.net
@@ -282,6 +302,10 @@ class _Search:
             if halved < self.schedule.halvings:
                 halved += far or stuck
             elif stuck:
+                others = net.everyone & ~finished & ~broken
+                if others and broken & ~finished:
+                    finished |= broken
+                    continue
                 if detours == self.schedule.detours or len(descent.snapshots) == 1:
                     break
                 detours += 1
@@ -300,9 +324,9 @@ class _Search:
 def prune_iteratively(net: MultitaskGraph, pruning: Pruning, schedule: Schedule, step: Step) -> MultitaskGraph:
     """Run the whole schedule. Raises GoalMissedError when the budget cannot be kept."""
     search = _Search(pruning, schedule, step)
-    net = search.warm(net)
     if pruning.budget.macs is None:
         return search.within(net)
+    net = search.warm(net)
     snapshots = search.descend(Snapshot(State(net), dict.fromkeys(net.tasks, 1.0), "0"), schedule.step).snapshots
     reached = pruning.macs(snapshots[-1].state.net)
     if reached > pruning.budget.macs * 1.001:
