@@ -7,7 +7,8 @@ code  meaning                                                      class
 2     wrong usage, model.yaml, weights or user code                ConfigError, UserCodeError,
                                                                    WeightsError
 3     a network holds something that pamc cannot compile           UnsupportedModelError
-4     an artefact disagrees with the PyTorch networks              VerificationError
+4     an artefact disagrees with the PyTorch networks, also on a   VerificationError
+      device
 5     a device cannot be reached or fails                          DeviceError
 6     the accuracy or cost goal was missed                         GoalMissedError
 70    a defect of pamc                                             InternalError

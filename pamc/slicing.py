@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,7 +17,9 @@ from pamc.errors import ConfigError, VerificationError
 from pamc.export import Exporter, Slicing, find_exporter
 from pamc.registry import did_you_mean
 from pamc.task_sets import UnknownTaskError, parse_task_set, sort_task_sets
-from pamc.writing import Reporter
+
+if TYPE_CHECKING:
+    from pamc.writing import Reporter
 
 __all__ = ["chosen_sets", "slice_bundle"]
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+pytest_plugins = ["tests.boards.fixtures"]
+
 # The tests run in parallel processes; more threads in each, and in those they start, only contend for the same cores.
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"

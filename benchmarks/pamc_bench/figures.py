@@ -62,7 +62,8 @@ class Change:
 class Measure:
     """One cost: values by task set and variant. ``variants`` are those that any task set has.
 
-    ``key`` is macs, params, or latency; that of further formats is latency.<format>.
+    ``key`` is macs, params, or latency; that of further formats is latency.<format>. Of devices, by number, there are
+    latency.device<n> and memory.device<n>.
     """
 
     key: str
@@ -74,6 +75,11 @@ class Measure:
     def timed(self) -> bool:
         """Whether the values are times."""
         return self.key.startswith("latency")
+
+    @property
+    def kind(self) -> Literal["latency", "bytes", "count"]:
+        """What the values are, as :func:`pamc_bench.wording.scale_for` calls it."""
+        return "latency" if self.timed else "bytes" if self.key.startswith("memory") else "count"
 
     @property
     def against(self) -> str | None:

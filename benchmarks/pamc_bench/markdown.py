@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 from pamc.bundle.manifest import Manifest
 from pamc.task_sets import sort_task_sets
+from pamc_bench.device_figures import origins, panels
+from pamc_bench.device_views import device_markdown
 from pamc_bench.figures import (
     HEADINGS,
     Measure,
@@ -18,6 +20,7 @@ from pamc_bench.figures import (
     scores,
     task_sets,
 )
+from pamc_bench.results import Result
 from pamc_bench.wording import (
     change_text,
     command,
@@ -150,8 +153,8 @@ def _origin(manifest: Manifest) -> str:
     return _code(command(manifest)) + "\n" + "\n".join(lines) + "\n" + (f"\n{sources}" if manifest.sources else "")
 
 
-def render_markdown(manifest: Manifest) -> str:
-    """The report of a bundle."""
+def render_markdown(manifest: Manifest, results: Sequence[Result] = (), digest: str = "") -> str:
+    """The report of a bundle, with ``results`` of the one whose manifest has the sha256 ``digest``."""
     found = measures(manifest)
     parts = [f"# {_safe(manifest.name)} for {_safe(manifest.target)}\n", _safe(summary(manifest)) + "\n"]
     parts.append("## Task sets\n")
@@ -166,6 +169,7 @@ def render_markdown(manifest: Manifest) -> str:
         parts.append(_safe(legend) + "\n")
     if formats(manifest):
         parts += ["### Size\n", _size_table(manifest), _safe(totals_text(manifest)) + "\n"]
+    parts += device_markdown(panels(results, digest), origins(results), _safe, _table)
     if manifest.owners:
         parts += ["## Units by owners\n", _owners_table(manifest)]
     if manifest.verification:

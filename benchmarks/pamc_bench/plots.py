@@ -13,7 +13,20 @@ from pamc_bench import svg
 from pamc_bench.figures import HEADINGS, VARIANTS, Measure, measures, task_sets
 from pamc_bench.wording import Scale, count_text, scale_for
 
-__all__ = ["Key", "OwnersBar", "latency_plot", "macs_plot", "owner_keys", "owners_plot", "scatter_plot", "variant_keys"]
+__all__ = [
+    "Key",
+    "OwnersBar",
+    "Point",
+    "bars_plot",
+    "latency_plot",
+    "macs_plot",
+    "owner_keys",
+    "owners_plot",
+    "points_plot",
+    "scatter_plot",
+    "series_keys",
+    "variant_keys",
+]
 
 WIDTH = 360.0
 BAR = 11.0
@@ -38,6 +51,16 @@ class OwnersBar:
     bar: Markup
 
 
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One task set of one series: MACs against milliseconds."""
+
+    task_set: str
+    series: str
+    macs: float
+    ms: float
+
+
 def _mark(variant: str, x: float, y: float, size: float) -> Markup:
     """A sample of a variant: shapes differ as well as colours."""
     css = f"v-{variant}"
@@ -49,23 +72,29 @@ def _mark(variant: str, x: float, y: float, size: float) -> Markup:
     return svg.path([(x, y - reach), (x + reach, y), (x, y + reach), (x - reach, y)], css)
 
 
+def series_keys(series: Mapping[str, str]) -> tuple[Key, ...]:
+    """A legend: ``series`` are names by the variant whose colour and shape they have."""
+    return tuple(Key(svg.drawing(14, 14, [_mark(look, 7, 7, 4.5)], name), name) for look, name in series.items())
+
+
 def variant_keys(variants: Sequence[str]) -> tuple[Key, ...]:
     """The legend of the variants."""
-    return tuple(
-        Key(svg.drawing(14, 14, [_mark(name, 7, 7, 4.5)], HEADINGS[name]), HEADINGS[name]) for name in variants
-    )
+    return series_keys({name: HEADINGS[name] for name in variants})
 
 
-def _bars(
+def bars_plot(
     names: Sequence[str],
-    variants: Sequence[str],
+    series: Mapping[str, str],
     row: Callable[[str, str], tuple[float, float, float] | None],
     scale: Scale,
     tip: Callable[[float], str],
     title: str,
 ) -> Markup:
-    """Bars to ``value`` with whiskers from ``low`` to ``high``, grouped by task set; None leaves a bar out."""
-    shown = {name: [(variant, row(name, variant)) for variant in variants] for name in names}
+    """Bars to ``value`` with whiskers from ``low`` to ``high``, grouped by task set; None leaves a bar out.
+
+    ``series`` are their names by the variant that they look like, ``row`` takes a task set and that variant.
+    """
+    shown = {name: [(look, row(name, look)) for look in series] for name in names}
     highest = max((item[2] for cells in shown.values() for _, item in cells if item), default=0.0) or 1.0
     room = WIDTH - 12 - svg.CHARACTER * len(scale.text(highest))
     parts: list[Markup] = []
@@ -73,20 +102,24 @@ def _bars(
     for name, cells in shown.items():
         parts.append(svg.label(0, y + 12, svg.shorten(name, WIDTH), "name"))
         y += 18
-        for variant, item in cells:
+        for look, item in cells:
             if item is None:
                 continue
             value, low, high = (number / highest * room for number in item)
             middle = y + BAR / 2
-            drawn = [svg.rect(0, y, value, BAR, f"v-{variant}")]
+            drawn = [svg.rect(0, y, value, BAR, f"v-{look}")]
             if high > low:
                 drawn.append(svg.line(low, middle, high, middle, "whisker"))
                 drawn += [svg.line(end, middle - 3, end, middle + 3, "whisker") for end in (low, high)]
             drawn.append(svg.label(max(value, high) + 6, y + BAR - 1.5, scale.text(item[0]), "value"))
-            parts.append(svg.group(drawn, f"{name}, {HEADINGS[variant]}: {tip(item[0])}"))
+            parts.append(svg.group(drawn, f"{name}, {series[look]}: {tip(item[0])}"))
             y += BAR + 3
         y += 8
     return svg.drawing(WIDTH, y, parts, title)
+
+
+def _headings(variants: Sequence[str]) -> dict[str, str]:
+    return {name: HEADINGS[name] for name in variants}
 
 
 def _macs_text(value: float) -> str:
@@ -102,7 +135,7 @@ def macs_plot(manifest: Manifest) -> Markup:
         return None if value is None else (value, value, value)
 
     scale = scale_for("count", macs.values)
-    return _bars(task_sets(manifest), macs.variants, row, scale, _macs_text, "MACs by task set")
+    return bars_plot(task_sets(manifest), _headings(macs.variants), row, scale, _macs_text, "MACs by task set")
 
 
 def _timings(manifest: Manifest) -> Mapping[str, Mapping[str, Timing]]:
@@ -122,22 +155,27 @@ def latency_plot(manifest: Manifest, latency: Measure) -> Markup:
     def tip(value: float) -> str:
         return f"{scale.text(value)} ms"
 
-    return _bars(list(latency.rows), latency.variants, row, scale, tip, "latency by task set")
+    return bars_plot(list(latency.rows), _headings(latency.variants), row, scale, tip, "latency by task set")
 
 
 def scatter_plot(manifest: Manifest, latency: Measure) -> Markup:
     """MACs against milliseconds; the dashed line is the time in proportion to MACs, through the largest bundle set."""
     macs = measures(manifest)[0]
     points = [
-        (name, variant, macs.rows[name][variant], latency.rows[name][variant])
+        Point(name, variant, macs.rows[name][variant], latency.rows[name][variant])
         for variant in VARIANTS
         for name in latency.rows
         if variant in macs.rows[name] and variant in latency.rows[name]
     ]
+    return points_plot(points, HEADINGS)
+
+
+def points_plot(points: Sequence[Point], series: Mapping[str, str]) -> Markup:
+    """Points of the names ``series``; the line is proportional, through the last point of the bundle's series."""
     left, top, right, bottom = 46.0, 22.0, WIDTH - 14, 264.0
-    x_scale, y_scale = scale_for("count", (p[2] for p in points)), scale_for("latency", (p[3] for p in points))
-    x_max = 1.05 * max((p[2] for p in points), default=1.0) or 1.0
-    y_max = 1.05 * max((p[3] for p in points), default=1.0) or 1.0
+    x_scale, y_scale = scale_for("count", (p.macs for p in points)), scale_for("latency", (p.ms for p in points))
+    x_max = 1.05 * max((p.macs for p in points), default=1.0) or 1.0
+    y_max = 1.05 * max((p.ms for p in points), default=1.0) or 1.0
 
     def at(x: float, y: float) -> tuple[float, float]:
         return left + x / x_max * (right - left), bottom - y / y_max * (bottom - top)
@@ -153,13 +191,13 @@ def scatter_plot(manifest: Manifest, latency: Measure) -> Markup:
     parts += [svg.line(left, bottom, right, bottom, "axis"), svg.line(left, top, left, bottom, "axis")]
     unit = f", {x_scale.unit}" if x_scale.unit else ""
     parts += [svg.label(right, bottom + 34, f"MACs{unit}", "value", "end"), svg.label(0, 11, "ms, median", "value")]
-    largest = next((p for p in reversed(points) if p[1] == "bundle" and p[2] > 0), None)
+    largest = next((p for p in reversed(points) if p.series == "bundle" and p.macs > 0), None)
     if largest is not None:
-        reach = min(x_max / largest[2], y_max / largest[3] if largest[3] > 0 else x_max / largest[2])
-        parts.append(svg.line(*at(0, 0), *at(reach * largest[2], reach * largest[3]), "proportion"))
-    for name, variant, x, y in points:
-        tip = f"{name}, {HEADINGS[variant]}: {_macs_text(x)}, {y_scale.text(y)} ms"
-        parts.append(svg.group([_mark(variant, *at(x, y), 4.5)], tip))
+        reach = min(x_max / largest.macs, y_max / largest.ms if largest.ms > 0 else x_max / largest.macs)
+        parts.append(svg.line(*at(0, 0), *at(reach * largest.macs, reach * largest.ms), "proportion"))
+    for point in points:
+        tip = f"{point.task_set}, {series[point.series]}: {_macs_text(point.macs)}, {y_scale.text(point.ms)} ms"
+        parts.append(svg.group([_mark(point.series, *at(point.macs, point.ms), 4.5)], tip))
     return svg.drawing(WIDTH, bottom + 40, parts, "MACs against latency")
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pamc.bundle.manifest import Check, Manifest
 from pamc_bench import wording
+from pamc_bench.device_figures import device_measures, origins, panels
+from pamc_bench.device_views import change_cell, notes, view
 from pamc_bench.figures import (
     BASELINE,
     HEADINGS,
@@ -23,6 +25,7 @@ from pamc_bench.figures import (
 )
 from pamc_bench.markdown import render_markdown
 from pamc_bench.plots import latency_plot, macs_plot, owner_keys, owners_plot, scatter_plot, variant_keys
+from pamc_bench.results import Result
 from pamc_bench.terminal import render_terminal
 
 __all__ = ["render_html", "render_markdown", "render_terminal"]
@@ -43,7 +46,7 @@ def _environment() -> Environment:
 
 
 def _scale(measure: Measure) -> wording.Scale:
-    return wording.scale_for("latency" if measure.timed else "count", measure.values)
+    return wording.scale_for(measure.kind, measure.values)
 
 
 def _unbroken(text: str) -> str:
@@ -95,9 +98,15 @@ def _task_rows(manifest: Manifest) -> list[dict[str, object]]:
     return rows
 
 
-def render_html(manifest: Manifest, plans_text: Mapping[str, str]) -> str:
-    """The whole report; ``plans_text`` are the readable plans by task set. The same input gives the same text."""
-    found = measures(manifest)
+def render_html(
+    manifest: Manifest, plans_text: Mapping[str, str], results: Sequence[Result] = (), digest: str = ""
+) -> str:
+    """The whole report; ``plans_text`` are the readable plans by task set. The same input gives the same text.
+
+    ``results`` are measurements of the bundle whose manifest has the sha256 ``digest``.
+    """
+    measured = panels(results, digest)
+    found = (*measures(manifest), *device_measures(manifest, measured))
     latency = next((measure for measure in found if measure.key == "latency"), None)
     names = task_sets(manifest)
     sizes = [size for entry in manifest.task_sets.values() for size in entry.bytes.values()]
@@ -130,6 +139,10 @@ def render_html(manifest: Manifest, plans_text: Mapping[str, str]) -> str:
             macs_plot=macs_plot(manifest),
             latency_plot=None if latency is None else latency_plot(manifest, latency),
             scatter_plot=None if latency is None else scatter_plot(manifest, latency),
+            panels=[view(panel) for panel in measured],
+            device_origins=origins(results),
+            device_notes=notes,
+            change_cell=change_cell,
             owner_keys=owner_keys(manifest),
             owners=owners_plot(manifest),
             plans={name: plans_text[name] for name in names if name in plans_text},

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-__all__ = ["GROUP", "Device", "Result"]
+from pamc_devices.address import Address
+
+__all__ = ["GROUP", "Device", "Driver", "Listed", "Result"]
 
 GROUP = "pamc.devices"
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a command ended: its exit status and all that it wrote."""
+    """How a command ended: its exit status (128 + N where signal N ended it) and all that it wrote."""
 
     status: int
     stdout: bytes
@@ -45,7 +47,8 @@ class Device(Protocol):
         """Run one command, without a shell in between as far as its arguments can tell.
 
         Any argument that has no NUL arrives unchanged. ``timeout`` is in seconds; a command that takes longer is
-        stopped on the device, with its children, and TimedOutError is raised. A status other than 0 is no error.
+        stopped on the device, with its children, and TimedOutError is raised. A status other than 0 is no error:
+        `pamc_devices.failures.failure` says what it means. Processes that a command leaves behind end with it.
         """
 
     def push(self, source: Path, target: str) -> None:
@@ -62,3 +65,25 @@ class Device(Protocol):
 
     def close(self) -> None:
         """End connections. May be called twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A device that a driver can see: its address, its state in a word or two, and what is known of it."""
+
+    url: str
+    state: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """One kind of device. An entry point of the group names such an object; its name is the scheme of the address.
+
+    ``open`` makes the device at an address and connects later, ``listed`` names the devices that can be seen without
+    connecting to any.
+    """
+
+    summary: str
+    open: Callable[[Address], Device]
+    listed: Callable[[], tuple[Listed, ...]]

@@ -14,10 +14,14 @@ from pamc.cli.failures import EXIT_PIPE_CLOSED, exit_code_of
 __all__ = ["cli", "invoke", "main"]
 
 COMMANDS = {
+    "bench": "Measure how fast task sets run, here and on devices; compare results.",
     "build": "Merge, prune, export and verify; writes a bundle.",
     "calibrate": "Measure what operations take on this machine, for faster plans.",
     "check": "Say everything that is wrong with a model.yaml and its networks.",
+    "deploy": "Bring a bundle to a device, prove it there and switch to it.",
+    "devices": "Find, describe and check devices that run bundles.",
     "inspect": "Show what is in a bundle: layers, owners, costs per task set.",
+    "report": "Write the report of a bundle, with what was measured on devices.",
     "run": "Run tasks of a bundle on an input.",
     "slice": "Write a bundle with only some task sets of another one.",
     "schema": "Print the JSON schema of model.yaml.",

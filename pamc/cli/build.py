@@ -15,9 +15,30 @@ QUANTIZE = ("none", "fp16", "int8")
 STAGES = ("capture", "align", "merge", "prune", "lower", "export")
 
 
+def _target(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+    """The target called ``value``, or that of the board or phone whose profile is."""
+    if value in TARGETS:
+        return value
+    from pamc.registry import did_you_mean
+    from pamc_devices.board_profiles import profiles
+
+    boards = {profile.name: profile.target() for profile in profiles()}
+    if value not in boards:
+        known = (*TARGETS, *boards)
+        raise click.BadParameter(f"no target is called '{value}'{did_you_mean(value, known)}; use {', '.join(known)}")
+    return boards[value]
+
+
 @click.command("build")
 @spec_argument
-@click.option("--target", type=click.Choice(TARGETS), default="arm64", show_default=True, help="Machine to build for.")
+@click.option(
+    "--target",
+    metavar="|".join((*TARGETS, "BOARD")),
+    callback=_target,
+    default="arm64",
+    show_default=True,
+    help="Machine to build for, or a board or phone that pamc knows, such as rpi4 or pixel-8.",
+)
 @click.option("--quantize", type=click.Choice(QUANTIZE), help="Kind of numbers, instead of MODEL_YAML's.")
 @click.option("--emit", metavar="A,B", help="Export formats, such as onnx,tflite, instead of MODEL_YAML's.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the bundle.  [default: build/NAME]")

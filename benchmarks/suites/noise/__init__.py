@@ -1,0 +1,1 @@
+"""How often `pamc bench` calls two equal networks different, and how often it finds one that is slower."""
