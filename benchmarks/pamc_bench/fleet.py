@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Protocol as Interface
 
 from pamc import __version__
-from pamc.errors import DeviceError
+from pamc.errors import DeviceError, PamcError
 from pamc_bench.preflight import doubts_after, doubts_before, refuse_unstable
 from pamc_bench.request import Request, bundle_entry, variants
 from pamc_bench.results import Block, Conditions, DeviceEntry, Key, Memory, Protocol, Result, Variant
@@ -60,12 +60,12 @@ class Watcher(Interface):
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """What one device contributes to the result; ``error`` is what ended it before it measured anything."""
+    """What one device contributes to the result; ``error`` is what ended it, before or while it measured."""
 
     entry: DeviceEntry | None
     variants: tuple[Variant, ...]
     complete: bool
-    error: DeviceError | None = None
+    error: PamcError | None = None
 
 
 class _Stop:
@@ -156,7 +156,8 @@ def _measure(station: Station, url: str, request: Request, stop: _Stop, watcher:
     )
     memory: dict[Key, Memory] = {}
     failure, complete = measured.failure, measured.complete
-    if complete:
+    # The memory of an emulated process is the emulator's.
+    if complete and not entry.emulated:
         try:
             memory = _memory(station, keys, stop)
         except StopRequested:
@@ -169,7 +170,7 @@ def _measure(station: Station, url: str, request: Request, stop: _Stop, watcher:
     return _Part(entry, found, complete, failure)
 
 
-def _text(error: DeviceError | None) -> str | None:
+def _text(error: PamcError | None) -> str | None:
     return None if error is None else " ".join(str(error).split())
 
 
@@ -185,7 +186,8 @@ def _part(
             return _measure(station, url, request, stop, watcher)
     except StopRequested:
         return _Part(None, (), False)
-    except DeviceError as error:
+    except PamcError as error:
+        # A wrong answer or cores that one device lacks do not end the others either.
         return _Part(None, (), False, error)
 
 
@@ -212,7 +214,7 @@ def measure_fleet(
     """Measure ``request`` on every device at once. ``command`` is what the result says was called.
 
     A device that fails does not end the others: its error is in the result, which is then not complete, and so is it
-    after Ctrl-C. Raises the device's error when there is one device, or all fail, before anything was measured.
+    after Ctrl-C. Raises the first device's error when nothing at all was measured.
     """
     stop = _Stop()
     bundles = {name: bundle_entry(b, request.task_sets, request.runtimes) for name, b in request.bundles.items()}

@@ -1,7 +1,7 @@
 """Runs in the Python of an emulated board: the kernels that ONNX Runtime runs for each network named, in their order.
 
-Writes a JSON list for each network to stdout, one a line: [name, operator, shapes of inputs, shapes of outputs] of every
-kernel, after ONNX Runtime has optimised the network for the emulated processor.
+Writes a JSON list for each network to stdout, one a line: [name, operator, shapes of inputs, shapes of outputs] of
+every kernel, after ONNX Runtime has optimised the network for the emulated processor.
 """
 
 import json

@@ -83,7 +83,12 @@ def _programs(info: DeviceInfo) -> Iterator[Finding]:
         yield Finding(
             f"Android's API level {info.libc_version} is below {_ANDROID_SDK}", "use Android 7 or newer", True
         )
-    if not info.android and not {"ai-edge-litert", "tflite-runtime"} & set(info.packages):
+    # This machine's own networks run in the Python of pamc.
+    if (
+        not info.android
+        and info.url.partition(":")[0] != "local"
+        and not {"ai-edge-litert", "tflite-runtime"} & set(info.packages)
+    ):
         cure = (
             "only for --runtime litert: python3 -m pip install ai-edge-litert, in the Python that python3 starts there"
         )

@@ -88,7 +88,7 @@ class ShellDevice(ABC):
                     {
                         "size": str(status.st_size),
                         "mode": f"{status.st_mode & 0o777:o}",
-                        "part": f"{target}.part-{secrets.token_hex(4)}",
+                        "part": f"{target.rpartition('/')[0]}/{_part()}",
                     },
                     feed=iter(lambda: file.read(_CHUNK), b""),
                     timeout=60 + status.st_size / _SLOWEST,
@@ -102,7 +102,7 @@ class ShellDevice(ABC):
     def pull(self, source: str, target: Path) -> None:
         """See `Device.pull`."""
         _check_absolute(source)
-        part = target.with_name(f"{target.name}.part-{secrets.token_hex(4)}")
+        part = target.with_name(_part())
         try:
             with part.open("xb") as file:
                 result = self._guarded(["cat", source], sink=file.write, timeout=3600)
@@ -220,6 +220,11 @@ class ShellDevice(ABC):
             what = f"the device did not answer for {timeout:.0f} s"
             return OfflineError(what, where=self.url, why=why, cure="check that it is on and not overloaded")
         return self._refusal(answer.said)
+
+
+def _part() -> str:
+    """A name for a file on its way, beside its place. Not made of its name, which may be as long as names can be."""
+    return f"pamc.part-{secrets.token_hex(8)}"
 
 
 def _check_absolute(path: str) -> None:

@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 import selectors
+import shutil
 import subprocess
 import tempfile
 import time
@@ -29,6 +30,8 @@ CONFIG_VARIABLE = "PAMC_SSH_CONFIG"
 _CONNECT_SECONDS = 10
 # Key exchange and login may take as long again on a slow board.
 _LOGIN_SECONDS = 30
+# The folder of the socket goes with the connection, also when this process was killed.
+_AND_REMOVE = '"$@"; rm -rf -- "$0"'
 _OPTIONS = {
     "BatchMode": "yes",
     "ConnectTimeout": str(_CONNECT_SECONDS),
@@ -151,13 +154,15 @@ class SshDevice(ShellDevice):
 
     def _connect(self) -> None:
         """Open the connection. It lives as long as its `cat` has a stdin, so not longer than this process."""
+        if shutil.which("ssh") is None:
+            cure = "install it, for example with apt-get install openssh-client"
+            raise CommandError("ssh is not installed on this machine", where=self.url, cure=cure)
         self._folder = _short_folder()
-        said = Path(self._folder.name, "said")
         token = f"pamc-{secrets.token_hex(8)}\n".encode()
-        try:
-            with said.open("wb") as errors:
+        with tempfile.TemporaryFile() as errors:
+            try:
                 self._master = subprocess.Popen(
-                    [*self._command("yes"), "exec cat"],
+                    ["sh", "-c", _AND_REMOVE, self._folder.name, *self._command("yes"), "exec cat"],  # noqa: S607
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=errors,
@@ -165,20 +170,16 @@ class SshDevice(ShellDevice):
                     bufsize=0,
                     start_new_session=True,
                 )
-            echoed = _echoes(self._master, token, _CONNECT_SECONDS + _LOGIN_SECONDS)
-        except FileNotFoundError as error:
-            self._disconnect()
-            cure = "install it, for example with apt-get install openssh-client"
-            raise CommandError("ssh is not installed on this machine", where=self.url, cure=cure) from error
-        except BaseException:
-            self._disconnect()
-            raise
-        if not echoed:
-            # Before the text is read, so that ssh has said all.
+                if _echoes(self._master, token, _CONNECT_SECONDS + _LOGIN_SECONDS):
+                    return
+            except BaseException:
+                self._disconnect()
+                raise
             ended = self._master.poll() is not None
-            text = said.read_text(encoding="utf-8", errors="replace")
             self._disconnect()
-            raise self._refusal(text if ended or text else "timed out in the login")
+            errors.seek(0)
+            text = errors.read().decode("utf-8", "replace")
+        raise self._refusal(text if ended or text else "timed out in the login")
 
     def _disconnect(self) -> None:
         if self._master is not None:

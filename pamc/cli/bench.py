@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pamc.cli.bench_counts import calibrate, counts
 from pamc.cli.common import bundle_argument, json_option, output_options, print_json, verbosity
 
 if TYPE_CHECKING:
@@ -31,12 +32,16 @@ class _MeasureByDefault(click.Group):
         return super().parse_args(ctx, args)
 
 
-@click.group("bench", cls=_MeasureByDefault, subcommand_metavar="BUNDLE [OPTIONS] | compare RESULT [RESULT]")
+@click.group("bench", cls=_MeasureByDefault, subcommand_metavar="BUNDLE [OPTIONS] | COMMAND [ARGS]")
 def command() -> None:
     """Measure how fast the task sets of a bundle run, here or on devices.
 
     `pamc bench BUNDLE` measures (its options: `pamc bench run --help`); `pamc bench compare` compares results.
     """
+
+
+command.add_command(counts)
+command.add_command(calibrate)
 
 
 fail_if_option = click.option(
@@ -72,6 +77,8 @@ undecided_option = click.option(
 @click.option("--precision", metavar="N%", help="Go on until changes are known to N %.  [default with --against: 0.8%]")
 @click.option("--quick", is_flag=True, help="Short blocks, for a first look; the result says so.")
 @click.option("--sustained", metavar="TIME", help="One long block for each variant, such as 5m: how times change.")
+@click.option("--counts", is_flag=True, help="Count instructions exactly, on emulated:// devices.")
+@click.option("--per-layer", is_flag=True, help="With --counts: count every kernel of a network, too.")
 @click.option("--allow-unstable", is_flag=True, help="Measure even where the times would be wrong.")
 @click.option("--out", type=click.Path(path_type=Path), help="File for the result, packed if it ends in .gz.")
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="File for the figures as CSV.")
@@ -89,6 +96,8 @@ def measure(ctx: click.Context, /, bundle: Path, as_json: bool, **given: Any) ->
 
     from pamc.errors import EXIT_INTERRUPTED, DeviceError
     from pamc_bench.compare import compare_baseline, refuse_missed
+    from pamc_bench.counts import RUNTIME, Counting, check_counting
+    from pamc_bench.counts_table import counts_table
     from pamc_bench.fleet import measure_fleet
     from pamc_bench.goals import parse_goals
     from pamc_bench.request import (
@@ -106,6 +115,8 @@ def measure(ctx: click.Context, /, bundle: Path, as_json: bool, **given: Any) ->
 
     if given["aa"] and given["against"]:
         raise click.UsageError("--aa and --against exclude each other")
+    if given["per_layer"] and not given["counts"]:
+        raise click.UsageError("--per-layer needs --counts")
     bundles = named_bundles(opened, again=given["aa"])
     compared = len(bundles) > 1
     goals = parse_goals(given["goals"])
@@ -115,7 +126,7 @@ def measure(ctx: click.Context, /, bundle: Path, as_json: bool, **given: Any) ->
         bundles=bundles,
         baseline=list(bundles)[1] if compared else None,
         task_sets=chosen_sets(bundles, given["tasks"]),
-        runtimes=runtimes_of(bundles, given["runtime"]),
+        runtimes=runtimes_of(bundles, given["runtime"] or (RUNTIME if given["counts"] else None)),
         threads=parse_threads(given["threads"]),
         cores=parse_cpus(given["cores"]),
         protocol=_protocol(given, compared),
@@ -123,9 +134,13 @@ def measure(ctx: click.Context, /, bundle: Path, as_json: bool, **given: Any) ->
         allow_unstable=given["allow_unstable"],
     )
     urls = list(dict.fromkeys(given["devices"])) or ["local"]
+    counting = Counting(per_layer=given["per_layer"])
+    if given["counts"]:
+        check_counting(urls, request)
     with ExitStack() as stack:
         watcher = _watcher(stack)
-        result = measure_fleet(urls, request, open_station, watcher, command=_command_line())
+        opener = counting.open if given["counts"] else open_station
+        result = counting.add_to(measure_fleet(urls, request, opener, watcher, command=_command_line()))
     if given["out"] is not None:
         write_result(given["out"], result)
     if given["csv_file"] is not None:
@@ -135,6 +150,8 @@ def measure(ctx: click.Context, /, bundle: Path, as_json: bool, **given: Any) ->
         click.echo(to_json(result), nl=False)
     else:
         _show(result_table(result))
+        if given["counts"]:
+            _show(counts_table(result, layers=given["per_layer"]))
         if comparison is not None:
             _show(comparison_table(comparison))
         if given["out"] is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -31,6 +32,7 @@ def test_a_folder_is_made_once(cache: Path) -> None:
 
     def make(folder: Path) -> None:
         calls.append(folder)
+        time.sleep(0.2)  # so that all ask meanwhile
         (folder / "file").write_text("whole")
 
     def ask() -> Path:

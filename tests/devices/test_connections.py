@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -90,7 +93,7 @@ def test_a_connection_that_is_cut_ends_the_command_and_the_next_call_connects_ag
         time.sleep(1)
         if isinstance(board_device, ssh.SshDevice):
             assert board_device._master is not None
-            os.kill(board_device._master.pid, signal.SIGKILL)
+            os.killpg(board_device._master.pid, signal.SIGKILL)
         else:
             adb._adb([adb.adb_program(), "disconnect"])
 
@@ -112,6 +115,20 @@ def test_nothing_of_a_connection_is_left_on_this_machine(at: At) -> None:
     device.close()
     assert not folder.exists()
     assert master.poll() is not None
+
+
+def test_a_killed_pamc_leaves_nothing_of_its_connection(at: At) -> None:
+    code = "import os, sys; from pamc_devices.find import open_device; device = open_device(sys.argv[1])\n"
+    code += "device.run(['true']); os.kill(os.getpid(), 9)"
+    url = at("ssh", "")
+    # Not the folder of the test: the path of a socket must be short.
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "TMPDIR": folder}
+        assert subprocess.run([sys.executable, "-c", code, url], env=environment, check=False).returncode == -9
+        end = time.monotonic() + 20
+        while os.listdir(folder) and time.monotonic() < end:
+            time.sleep(0.1)
+        assert os.listdir(folder) == []
 
 
 def test_the_users_ssh_configuration_cannot_break_a_command(

@@ -44,7 +44,7 @@ PI = {
     "/proc/cpuinfo": arm([0xD08] * 4),
     "/proc/meminfo": "MemTotal:        3884344 kB\nMemFree: 1 kB\nMemAvailable:    3145728 kB\n",
     "/proc/loadavg": "0.10 0.05 0.01 1/123 4567\n",
-    "/proc/mounts": "/dev/root / ext4 rw,noatime 0 0\ntmpfs /home/pi/tmp tmpfs rw,noexec 0 0\n",
+    "/proc/mounts": "tmpfs /home/pi/tmp tmpfs rw,noexec 0 0\n/dev/root / ext4 rw,noatime 0 0\n",
     "/etc/os-release": 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nNAME="Debian"\n',
     "/proc/device-tree/model": "Raspberry Pi 4 Model B Rev 1.4\0",
     "/proc/device-tree/compatible": "raspberrypi,4-model-b\0brcm,bcm2711\0",

@@ -7,6 +7,7 @@ import signal
 import struct
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 from pamc.errors import PamcError
@@ -127,15 +128,17 @@ def cut_in_pull(scene: Scene) -> None:
 
 
 def cut_in_run(scene: Scene) -> None:
-    """The connection breaks while a command runs and writes."""
-    silent = scene.random.random() < 0.2
-    proxy = Proxy(scene.board.port, silent=silent)
-    with scene.open(scene.at(proxy.port)) as device:
-        device.run(["true"])
-        threading.Timer(scene.random.uniform(0.1, 2.0), proxy.cut).start()
-        script = "i=0; while [ $i -lt 60 ]; do echo line $i; i=$((i+1)); sleep 0.1; done"
-        _fails(outcome(lambda: device.run(["sh", "-c", script], timeout=40)), LostError, TimedOutError, OfflineError)
-    proxy.close()
+    """The connection breaks while a command runs: one that writes all the time, and one that never does."""
+    writing = "i=0; while [ $i -lt 60 ]; do echo line $i; i=$((i+1)); sleep 0.1; done"
+    for script, silent in ((writing, scene.random.random() < 0.2), ("sleep 60; echo late", False)):
+        proxy = Proxy(scene.board.port, silent=silent)
+        with scene.open(scene.at(proxy.port)) as device:
+            device.run(["true"])
+            threading.Timer(scene.random.uniform(0.1, 2.0), proxy.cut).start()
+            found = outcome(partial(device.run, ["sh", "-c", script], timeout=40))
+            _fails(found, LostError, TimedOutError, OfflineError)
+        proxy.close()
+        scene.check_quiet()
 
 
 def hung(scene: Scene) -> None:

@@ -1,0 +1,99 @@
+"""A bundle of networks whose multiplications are known: a pointwise convolution and matrix products."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from onnx import NodeProto, TensorProto
+from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
+from onnx.numpy_helper import from_array
+from safetensors.numpy import save_file
+
+from pamc.bundle import MANIFEST, VECTORS, Bundle, Manifest, file_entry, open_bundle, to_json
+from pamc.bundle.manifest import Amounts, InputEntry, Method, TaskEntry, TaskSetEntry
+
+__all__ = ["MACS", "TASKS", "theory_bundle"]
+
+CHANNELS, HEIGHT, WIDTH = 64, 8, 16
+POSITIONS = HEIGHT * WIDTH
+MACS = CHANNELS * CHANNELS * POSITIONS
+"""Of every network; a multiple of all widths of kernels."""
+SHAPES = {
+    "pointwise": (CHANNELS, HEIGHT, WIDTH),
+    "matmul": (CHANNELS, CHANNELS),
+    "int8": (CHANNELS, CHANNELS),
+}
+TASKS = tuple(SHAPES)
+
+
+def _nodes(task: str) -> tuple[list[NodeProto], dict[str, NDArray[np.generic]]]:
+    rng = np.random.default_rng(0)
+    if task == "pointwise":
+        weight = rng.standard_normal((CHANNELS, CHANNELS, 1, 1)).astype(np.float32)
+        return [make_node("Conv", ["input", "w"], [task], "conv")], {"w": weight}
+    flat = make_node("Reshape", ["input", "shape"], ["rows"], "reshape")
+    shape = np.array([1, CHANNELS, POSITIONS], np.int64)
+    if task == "matmul":
+        weight = rng.standard_normal((POSITIONS, CHANNELS)).astype(np.float32)
+        return [flat, make_node("MatMul", ["rows", "w"], [task], "product")], {"shape": shape, "w": weight}
+    nodes = [
+        flat,
+        make_node("QuantizeLinear", ["rows", "scale", "zero"], ["eight"], "quantize"),
+        make_node("MatMulInteger", ["eight", "w"], ["sums"], "product"),
+        make_node("Cast", ["sums"], [task], "cast", to=TensorProto.FLOAT),
+    ]
+    weight = rng.integers(-127, 127, (POSITIONS, CHANNELS), np.int8)
+    constants = {"shape": shape, "w": weight, "scale": np.array(0.03, np.float32), "zero": np.array(0, np.int8)}
+    return nodes, constants
+
+
+def _write(task: str, path: Path) -> None:
+    nodes, constants = _nodes(task)
+    given = make_tensor_value_info("input", TensorProto.FLOAT, [1, CHANNELS, HEIGHT, WIDTH])
+    made = make_tensor_value_info(task, TensorProto.FLOAT, [1, *SHAPES[task]])
+    initializers = [from_array(value, name) for name, value in constants.items()]
+    graph = make_graph(nodes, task, [given], [made], initializers)
+    onnx.save(make_model(graph, opset_imports=[make_opsetid("", 17)], ir_version=8), path)
+
+
+def theory_bundle(folder: Path, tasks: Sequence[str] = TASKS) -> Bundle:
+    """A bundle of ``tasks`` in the new ``folder``, each a task set of its own."""
+    (folder / "onnx").mkdir(parents=True)
+    x = np.random.default_rng(1).standard_normal((2, CHANNELS, HEIGHT, WIDTH)).astype(np.float32)
+    vectors, entries, files = {"input": x}, {}, {}
+    for task in tasks:
+        path = folder / "onnx" / f"{task}.onnx"
+        _write(task, path)
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        vectors[f"output:{task}"] = np.concatenate([session.run(None, {"input": row[None]})[0] for row in x])
+        files[f"onnx/{task}.onnx"] = file_entry(path)
+        bytes_ = {"onnx": path.stat().st_size}
+        amounts = Amounts(MACS, None, MACS), Amounts(1, None, 1)
+        entries[task] = TaskSetEntry(True, *amounts, bytes_, {}, (f"onnx/{task}.onnx",))
+    save_file(vectors, folder / VECTORS)
+    files[VECTORS] = file_entry(folder / VECTORS)
+    manifest = Manifest(
+        name="theory",
+        tasks=tuple(TaskEntry(task, "accuracy", None, SHAPES[task]) for task in tasks),
+        input=InputEntry((CHANNELS, HEIGHT, WIDTH), "float32", None),
+        target="arm64",
+        seed=0,
+        merge=Method("separate", {}),
+        prune=Method("none", {}),
+        workload={task: 1.0 / len(tasks) for task in tasks},
+        task_sets=entries,
+        owners={},
+        verification=(),
+        files=files,
+        tools={},
+        sources={},
+        stage_seconds={},
+        created="1970-01-01T00:00:00+00:00",
+    )
+    (folder / MANIFEST).write_text(to_json(manifest), encoding="utf-8")
+    return open_bundle(folder)
