@@ -262,22 +262,21 @@ def clock_goes_back(scene: Scene) -> None:
     starts = [start - starts[0] for start in starts]
     times = [1 + (later - start) // 2 for start, later in zip(starts, [*starts[1:], starts[-1] + 10], strict=True)]
     place = scene.random.randrange(2, 8)
+    samples = {
+        "right": (starts, times),
+        "back to the sample before": ([*starts[:place], starts[place - 1], *starts[place + 1 :]], times),
+        "back to before the first": ([*starts[:place], starts[place] - 2 * 10**9, *starts[place + 1 :]], times),
+        "back within a sample": (starts, [-1, *times[1:]]),
+    }
     answers = {}
-    for name, begun, took in (
-        ("right", starts, times),
-        ("back to the sample before", [*starts[:place], starts[place - 1], *starts[place + 1 :]], times),
-        ("back to before the first sample", [*starts[:place], starts[place] - 2 * 10**9, *starts[place + 1 :]], times),
-        ("back within a sample", starts, [-1, *times[1:]]),
-    ):
-        sample = json.dumps({"kind": "samples", "task_set": "age", "start_ns": begun, "ns": took})
-        text = f'{sample}\n{{"kind":"end","lines":1,"status":0}}\n'
-        with scene.open() as device, device.tmpdir() as folder:
-            script = scene.here / "clock.sh"
-            script.write_text(_says(text))
+    with scene.open() as device, device.tmpdir() as folder:
+        script = scene.here / "clock.sh"
+        asked = Deployed(device, replace(there.deployment, command=(f"{folder}/clock.sh",)), there.folder)
+        for name, (begun, took) in samples.items():
+            line = json.dumps({"kind": "samples", "task_set": "age", "start_ns": begun, "ns": took})
+            script.write_text(_says(f'{line}\n{{"kind":"end","lines":1,"status":0}}\n'))
             script.chmod(0o755)
             device.push(script, f"{folder}/clock.sh")
-            fake = replace(there.deployment, command=(f"{folder}/clock.sh",))
-            asked = Deployed(device, fake, there.folder)
             answers[name] = outcome(partial(asked.ask, "bench", timeout=20))
     right = answers.pop("right")
     assert isinstance(right, tuple) and isinstance(right[0], Samples) and list(right[0].ns) == times, right
