@@ -114,6 +114,7 @@ def two_clients(scene: Scene) -> None:
 def full_disk(scene: Scene) -> None:
     """The disk has no room: from the start, or because somebody else fills it while the deployment goes on."""
     disk = scene.on_disk("/mnt/small")
+    _wipe(disk)
     filler = disk / "filler"
     room = (4 << 20) - scene.random.randrange(20_000, 200_000)
     late = scene.random.random() < 0.7
