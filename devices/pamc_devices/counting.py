@@ -1,8 +1,8 @@
 """Exact counts of A64 instructions: one process of a runner under QEMU, with a plugin that counts between its marks.
 
-What a program counts depends on all that it sees: the lengths of paths move its stack and its heap, and how many
-instructions a call of malloc takes depends on the heap. So a counted process sees nothing of this machine: its
-environment is empty, its files have the same paths wherever they lie, and its random numbers are none.
+How many instructions a program takes depends on all that it sees: on the time, and on the lengths of paths, which move
+what lies in its memory. So a counted process sees nothing of this machine: its environment is empty, its paths are of
+the same length wherever its files lie, its random numbers come from one seed, its clock counts how often it is read.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from pamc_devices.folders import content_key, made_once
 from pamc_devices.messages import Message, raise_failure, read_lines
 from pamc_devices.roots import board_root, qemu_program
 from pamc_devices.runner import PLATFORMS, fetch_onnxruntime, find_runner
+from pamc_devices.runner.compile import compile_c, find_compiler
 from pamc_devices.states import DamagedError, MissingRuntimeError, TimedOutError
 
 __all__ = ["CLASSES", "OPTIONS", "Counted", "Workplace", "counter", "qemu_version", "workplace"]
@@ -68,6 +69,7 @@ _PLACE = "/tmp"  # noqa: S108
 _OUT = "counts"
 # ONNX Runtime's telemetry has a thread and a data base of its own; what they allocate changes from run to run.
 _ENVIRONMENT = {"ORT_DISABLE_TELEMETRY": "1"}
+_CLOCK = ("-E", "LD_PRELOAD=./clock.so")
 _COMPILERS = ("gcc", "cc", "clang")
 _C = ("-std=c11", "-O2", "-Wall", "-Wextra", "-fPIC", "-shared", "-fvisibility=hidden")
 _CUE = "install pamc again, or report this with the versions of QEMU and of the compiler"
@@ -78,7 +80,7 @@ class Counted:
     """What one inference took: instructions by class, and the same for each part that was asked for, in order.
 
     The parts do not add up to the whole: the rest is what runs between them. ``messages`` are those of the runner; the
-    times in them are the emulator's.
+    times in them are no times.
     """
 
     classes: Mapping[str, int]
@@ -131,6 +133,18 @@ def counter() -> Path:
     return made_once("counting", f"qemu-{interface}", key, make) / "count.so"
 
 
+def _clock() -> Path:
+    """The library that is the clock of counted programs, compiled into pamc's cache at its first use."""
+    source, compiler = sources() / "board" / "clock.c", find_compiler(_PLATFORM)
+
+    def make(folder: Path) -> None:
+        options = ["-O2", "-fPIC", "-shared", "-o", str(folder / "clock.so")]
+        compile_c(compiler, [*options, str(source)], folder)
+
+    key = content_key(compiler.name, sha256(source.read_bytes()).hexdigest())
+    return made_once("counting", "clock", key, make) / "clock.so"
+
+
 @dataclass(frozen=True, slots=True)
 class Workplace:
     """A folder in which programs for a board are counted; see :func:`workplace`."""
@@ -177,7 +191,7 @@ class Workplace:
         """
         plugin = f"./count.so,out={_OUT}" + (f",parts={parts}" if parts else "")
         program = self._runner("bench", ("--tasks", task_set, *OPTIONS))
-        messages = self._asked(self._run(("-plugin", plugin), *program, plugins=True))
+        messages = self._asked(self._run((*_CLOCK, "-plugin", plugin), *program, plugins=True))
         classes, found = _read((self.folder / _OUT).read_text(), parts)
         return Counted(classes, found, messages)
 
@@ -236,14 +250,19 @@ def workplace(board: str, bundle: Path, files: Sequence[str]) -> Iterator[Workpl
     Raises DeviceErrors when something that it needs cannot be had: QEMU, a compiler, the board's root, the runner, ONNX
     Runtime.
     """
-    plugin, root = counter(), board_root(board, BOARDS[board])
+    plugin, clock, root = counter(), _clock(), board_root(board, BOARDS[board])
     runner = find_runner("aarch64", "glibc")
     library = fetch_onnxruntime(_PLATFORM)
     with TemporaryDirectory(prefix="pamc-count-", dir=_PLACE) as name:
         folder = Path(name)
         (folder / "root").symlink_to(root)
         (folder / "count.so").symlink_to(plugin)
-        copies = {"pamc-runner": runner, "libonnxruntime.so": library, "kernels.py": sources() / "kernels.py"}
+        copies = {
+            "clock.so": clock,
+            "kernels.py": sources() / "board" / "kernels.py",
+            "libonnxruntime.so": library,
+            "pamc-runner": runner,
+        }
         for target, source in {**copies, **{f"bundle/{file}": bundle / file for file in files}}.items():
             (folder / target).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(source, folder / target)

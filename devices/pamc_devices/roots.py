@@ -43,6 +43,7 @@ _BASE = (
     "findutils",
     "grep",
     "gzip",
+    "libc-bin",
     "libc6",
     "libgcc-s1",
     "libstdc++6",

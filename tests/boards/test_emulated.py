@@ -16,6 +16,7 @@ from pamc_devices.boardfiles import BOARDS
 from pamc_devices.emulated import EmulatedDevice
 from pamc_devices.failures import failure
 from pamc_devices.find import list_devices, open_device, opened
+from pamc_devices.probe import probe
 from pamc_devices.roots import qemu_program
 from pamc_devices.states import MissingRuntimeError, TimedOutError, WrongArchitectureError
 
@@ -48,6 +49,12 @@ def test_programs_see_the_board(name: str, part: str, dot: bool, tmp_path: Path)
     assert f"CPU part\t: {part}" in cpuinfo
     assert cpuinfo[-1] == f"Model\t\t: {BOARDS[name].model}"
     assert any(line.startswith("Features") and "asimddp" in line.split() for line in cpuinfo) == dot
+
+
+def test_probing_tells_the_board(device: EmulatedDevice) -> None:
+    info = probe(device)
+    assert (info.model, info.abi, info.libc) == (BOARDS["rpi4"].model, "aarch64", "glibc")
+    assert info.emulated and len(info.cores) == 4 and info.temperatures
 
 
 def test_commands_start_each_other(device: EmulatedDevice) -> None:

@@ -22,11 +22,12 @@ __all__ = ["MACS", "TASKS", "theory_bundle"]
 CHANNELS, HEIGHT, WIDTH = 64, 8, 16
 POSITIONS = HEIGHT * WIDTH
 MACS = CHANNELS * CHANNELS * POSITIONS
-"""Of every network; a multiple of all widths of kernels."""
+"""Of the networks of theory; a multiple of all widths of kernels. ``branches`` has many small kernels."""
 SHAPES = {
     "pointwise": (CHANNELS, HEIGHT, WIDTH),
     "matmul": (CHANNELS, CHANNELS),
     "int8": (CHANNELS, CHANNELS),
+    "branches": (10,),
 }
 TASKS = tuple(SHAPES)
 
@@ -36,6 +37,8 @@ def _nodes(task: str) -> tuple[list[NodeProto], dict[str, NDArray[np.generic]]]:
     if task == "pointwise":
         weight = rng.standard_normal((CHANNELS, CHANNELS, 1, 1)).astype(np.float32)
         return [make_node("Conv", ["input", "w"], [task], "conv")], {"w": weight}
+    if task == "branches":
+        return _branches(rng)
     flat = make_node("Reshape", ["input", "shape"], ["rows"], "reshape")
     shape = np.array([1, CHANNELS, POSITIONS], np.int64)
     if task == "matmul":
@@ -49,6 +52,25 @@ def _nodes(task: str) -> tuple[list[NodeProto], dict[str, NDArray[np.generic]]]:
     ]
     weight = rng.integers(-127, 127, (POSITIONS, CHANNELS), np.int8)
     constants = {"shape": shape, "w": weight, "scale": np.array(0.03, np.float32), "zero": np.array(0, np.int8)}
+    return nodes, constants
+
+
+def _branches(rng: np.random.Generator) -> tuple[list[NodeProto], dict[str, NDArray[np.generic]]]:
+    nodes, constants = [], {}
+    widths = range(3, 11)
+    for width in widths:
+        constants[f"w{width}"] = rng.standard_normal((width, CHANNELS, 1, 1)).astype(np.float32)
+        nodes += [
+            make_node("Conv", ["input", f"w{width}"], [f"c{width}"], f"conv{width}"),
+            make_node("Relu", [f"c{width}"], [f"r{width}"]),
+            make_node("MaxPool", [f"r{width}"], [f"p{width}"], kernel_shape=[2, 2], strides=[2, 2]),
+            make_node("Flatten", [f"p{width}"], [f"f{width}"]),
+        ]
+    constants["w"] = rng.standard_normal((sum(widths) * POSITIONS // 4, 10)).astype(np.float32)
+    nodes += [
+        make_node("Concat", [f"f{width}" for width in widths], ["all"], axis=1),
+        make_node("Gemm", ["all", "w"], ["branches"]),
+    ]
     return nodes, constants
 
 

@@ -13,8 +13,10 @@ import pytest
 
 from pamc.bundle import Bundle
 from pamc.cli import invoke
-from pamc_bench.counts import OUTSIDE
-from pamc_bench.results import read_result, write_result
+from pamc.errors import ConfigError
+from pamc_bench.counts import OUTSIDE, check_counting
+from pamc_bench.request import Request
+from pamc_bench.results import Protocol, read_result, write_result
 from tests.bench.results import result
 from tests.counting.nets import MACS
 
@@ -100,7 +102,6 @@ def test_calibrate_writes_what_counts_reads(counted: Path, tmp_path: Path, capsy
     [
         (("--counts",), "emulated://rpi4"),
         (("--counts", "--device", "emulated://rpi4", "--threads", "2"), "--threads 1"),
-        (("--counts", "--device", "emulated://rpi4", "--runtime", "litert"), "litert"),
         (("--counts", "--device", "emulated://rpi4", "--cores", "0"), "--cores all"),
         (("--per-layer",), "--per-layer needs --counts"),
     ],
@@ -110,3 +111,9 @@ def test_what_cannot_be_counted_is_refused(
 ) -> None:
     assert invoke(["bench", str(bundle.path), *options]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_runtimes_in_python_are_not_counted(bundle: Bundle) -> None:
+    request = Request({"theory": bundle}, None, ("matmul",), ("litert",), (1,), "all", Protocol(), 0, False)
+    with pytest.raises(ConfigError, match="onnxruntime alone"):
+        check_counting(["emulated://rpi4"], request)

@@ -17,7 +17,7 @@ from pamc_devices.folders import cache_folder
 from pamc_devices.runner.platforms import GLIBC, Platform
 from pamc_devices.states import MissingRuntimeError
 
-__all__ = ["Compiler", "build_runner", "find_compiler", "sources"]
+__all__ = ["Compiler", "build_runner", "compile_c", "find_compiler", "sources"]
 
 PROGRAM = "pamc-runner"
 _C = (
@@ -76,7 +76,8 @@ def find_compiler(platform: Platform) -> Compiler:
     )
 
 
-def _compile(compiler: Compiler, arguments: Sequence[str], folder: Path) -> None:
+def compile_c(compiler: Compiler, arguments: Sequence[str], folder: Path) -> None:
+    """Run a compiler in ``folder``, with pamc's cache for what it keeps. InternalError when it fails."""
     # Zig keeps what it made: its copies of C libraries are the greater part of the work.
     zig = str(cache_folder() / "zig")
     environment = {**os.environ, "ZIG_GLOBAL_CACHE_DIR": zig, "ZIG_LOCAL_CACHE_DIR": zig, "LC_ALL": "C"}
@@ -92,7 +93,7 @@ def _compile(compiler: Compiler, arguments: Sequence[str], folder: Path) -> None
     )
     if done.returncode:
         raise InternalError(
-            f"{compiler.name} cannot build the runner",
+            f"{compiler.name} cannot compile a program for the device",
             why=done.stderr.strip()[-2000:] or None,
             cure="report this with the compiler's version",
         )
@@ -108,7 +109,7 @@ def _stub_libraries(compiler: Compiler, folder: Path) -> list[str]:
     for library, names in listed.items():
         (folder / f"{library}.c").write_text("".join(f"void {name}(void) {{}}\n" for name in names))
         options = ["-w", "-fno-builtin", "-fPIC", "-shared", "-nostdlib", f"-Wl,-soname,{library}.so"]
-        _compile(compiler, [*options, "-o", f"{library}.so", f"{library}.c"], folder)
+        compile_c(compiler, [*options, "-o", f"{library}.so", f"{library}.c"], folder)
     return [f"{library}.so" for library in listed]
 
 
@@ -125,10 +126,10 @@ def build_runner(platform: Platform, folder: Path, compiler: Compiler | None = N
         scratch = Path(name)
         options = [*_C, *(_BIONIC_C if bionic else _GLIBC_C), "-isystem", str(root / "third_party/onnxruntime/include")]
         for path in files:
-            _compile(compiler, [*options, "-c", str(path), "-o", f"{path.stem}.o"], scratch)
+            compile_c(compiler, [*options, "-c", str(path), "-o", f"{path.stem}.o"], scratch)
         objects = [f"{path.stem}.o" for path in files]
         libraries = [*_BIONIC_LINK, *_stub_libraries(compiler, scratch)] if bionic else ["-ldl"]
-        _compile(compiler, [*_LINK, *objects, *libraries, "-o", PROGRAM], scratch)
+        compile_c(compiler, [*_LINK, *objects, *libraries, "-o", PROGRAM], scratch)
         folder.mkdir(parents=True, exist_ok=True)
         # Never into the old file: it may be running.
         partial = folder / f".{PROGRAM}.partial"

@@ -197,6 +197,8 @@ class OnnxRuntime:
     name = "onnxruntime"
 
     def __init__(self) -> None:
+        # It would keep a data base of what runs in the user's cache folder.
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         try:
             import onnxruntime
         except Exception as error:  # whatever a broken installation raises

@@ -80,6 +80,8 @@ static int command(int count, char **arguments, lines *out, pamc_error *error) {
 }
 
 int main(int count, char **arguments) {
+  /* ONNX Runtime would keep a data base of what it runs, and might send it; who wants that sets the variable to 0. */
+  setenv("ORT_DISABLE_TELEMETRY", "1", 0);
   if (count == 2 && strcmp(arguments[1], "--help") == 0)
     return write(STDOUT_FILENO, USAGE, sizeof USAGE - 1) < 0 ? PAMC_FILES : PAMC_OK;
   static lines out;
