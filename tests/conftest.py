@@ -1,6 +1,7 @@
 """Fixtures and options of all tests."""
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,8 @@ pytest_plugins = ["tests.boards.fixtures"]
 # The tests run in parallel processes; more threads in each, and in those they start, only contend for the same cores.
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
+# A job that runs in the background ignores Ctrl-C, and so would every program that a test starts and interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -200,12 +200,14 @@ def fit(counted: Result, measured: Result) -> Calibration:
     ratios = [median(median(block.ns) for block in real.blocks) / NS_PER_MS / plain for _, real, plain in pairs]
     megahertz = _megahertz(counted.devices[first.key.device])
     assert megahertz is not None
+    mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
     return Calibration(
         cpu=first.counts.cpu,
         megahertz=megahertz,
         runtime=first.key.runtime,
         runtime_version=first.runtime_version,
-        factor=math.exp(sum(map(math.log, ratios)) / len(ratios)),
+        # Logarithms of equal numbers do not always come back as the same number.
+        factor=min(max(mean, min(ratios)), max(ratios)),
         low=min(ratios),
         high=max(ratios),
         variants=len(ratios),

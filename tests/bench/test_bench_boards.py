@@ -55,9 +55,10 @@ def check(result: Result, url: str, runtimes: tuple[str, ...], machine: str = "a
     assert {variant.key.runtime for variant in result.variants} == set(runtimes)
     for variant in result.variants:
         assert len(variant.blocks) == 1 and len(variant.blocks[0].ns) >= 3
-        assert variant.memory is not None and variant.memory.vm_hwm_kib > 1000 and variant.runtime_version
+        # What an emulated process takes is mostly QEMU's own.
+        assert variant.memory is None and variant.runtime_version
         assert variant.unstable == ()
-    assert all(row.times is None and row.memory_kib is not None for row in rows(result))
+    assert all(row.times is None and row.memory_kib is None for row in rows(result))
     console = Console(width=200, color_system=None, file=StringIO(), record=True)
     console.print(result_table(result))
     text = console.export_text()

@@ -48,14 +48,20 @@ def rewrite(device: Device, change: Callable[[dict[str, str]], None], since: int
     path.write_text(f"{int(then) + since} {boot_then if boot is None else boot} {json.dumps(values)}\n")
 
 
+def listed(device: Device) -> bytes:
+    """What lies in pamc's folder on the device, which other tests may have used."""
+    return device.run(["sh", "-c", 'ls "$1"', "sh", device.home()]).stdout
+
+
 def test_a_lock_keeps_others_out_and_says_who_holds_it(device: Device) -> None:
+    before = listed(device)
     with locked(device, "deploy"):
         with pytest.raises(BusyError) as caught, locked(device, "bench"):
             pass
         assert f"process {os.getpid()}" in str(caught.value) and "(deploy)" in str(caught.value)
     with locked(device, "bench"):
         pass
-    assert device.run(["sh", "-c", 'ls "$1"', "sh", device.home()]).stdout == b""
+    assert listed(device) == before
 
 
 def test_an_error_gives_the_lock_back(here: Device) -> None:
