@@ -87,7 +87,8 @@ for name in SUITES:
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path, exists=True))
 def _render(files: Sequence[Path]) -> None:
     """Make the pages and plots of results FILES again; default: of all in docs/benchmarks."""
-    for path in files or sorted(OUT.glob("*.json")):
+    # Other suites keep their results in the same folder.
+    for path in files or sorted(path for name in SUITES for path in OUT.glob(f"{name}*.json")):
         _pages(path)
 
 
