@@ -43,8 +43,9 @@ def main() -> None:
     """Measure."""
     asked = json.load(sys.stdin)
     x = np.load(asked["input"], allow_pickle=False)
-    _runtime(asked["format"])
+    # First: it says how the runtime is to start.
     exporter = exporter_of(asked["format"])
+    _runtime(asked["format"])
     before = _kib("VmRSS")
     sessions = [exporter.open(Path(folder), task_set, 1) for folder, task_set in asked["parts"]]
     for _ in range(RUNS):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -76,8 +75,6 @@ def start(model: Path | bytes, directory: Path, threads: int, tensors: Mapping[s
     """
     if threads < 1:
         raise ConfigError(f"an inference needs at least one thread, not {threads}")
-    # It is read at the first import, and would keep a data base of what runs in the user's cache folder.
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
