@@ -147,7 +147,7 @@ class _CountingStation:
 
     def version(self, runtime: str) -> str:
         """The version of ONNX Runtime."""
-        return WHEELS["linux-aarch64"].version
+        return WHEELS["linux-aarch64"].wheel.version
 
     def block(self, key: Key, protocol: Protocol, round: int, seconds: float) -> Block:
         """Count one variant. The protocol is that of counting, always the same."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from markupsafe import Markup
 
-__all__ = ["circle", "drawing", "group", "label", "line", "path", "rect", "shorten", "ticks"]
+__all__ = ["circle", "drawing", "group", "label", "line", "marker", "path", "rect", "shorten", "ticks"]
 
 CHARACTER = 6.8  # width of an average character at the 12 px of the style sheet
 
@@ -37,6 +37,18 @@ def path(points: Iterable[tuple[float, float]], css: str) -> Markup:
     """A closed polygon."""
     corners = " ".join(f"{_number(x)},{_number(y)}" for x, y in points)
     return Markup('<polygon points="{}" class="{}"/>').format(corners, css)
+
+
+def marker(shape: str, x: float, y: float, css: str, size: float = 4.5) -> Markup:
+    """A ``circle``, ``square``, ``diamond`` or ``triangle`` around the point, all of about the same weight."""
+    if shape == "circle":
+        return circle(x, y, 1.15 * size, css)
+    if shape == "square":
+        return rect(x - size, y - size, 2 * size, 2 * size, f"mark {css}")
+    reach = 1.35 * size
+    if shape == "diamond":
+        return path([(x, y - reach), (x + reach, y), (x, y + reach), (x - reach, y)], css)
+    return path([(x, y - reach), (x + reach, y + size), (x - reach, y + size)], css)
 
 
 def label(x: float, y: float, text: str, css: str = "", anchor: str = "start") -> Markup:

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 from pamc_devices.states import CommandError
 
-__all__ = ["ARM64_WHEELS", "PYTHON", "Wheel", "unpack_wheels"]
+__all__ = ["ARM64_WHEELS", "ONNXRUNTIME_ARM64", "PYTHON", "Wheel", "download_command", "unpack_wheels"]
 
 PYTHON = "3.11"
 """The Python of the Debian release that roots are made of."""
@@ -28,23 +28,29 @@ class Wheel:
     sha256: str
 
 
+ONNXRUNTIME_ARM64 = Wheel("onnxruntime", "1.31.1", "da05378364c44d4407e463982d2bf8d5e4cfea873283757e48beeb41df97b7f3")
 ARM64_WHEELS = (
     Wheel("numpy", "2.4.6", "0ab0a9c4ffb1a6d95ef519fe4247dba8eb6b18ad93999f76b7f657039acabd47"),
-    Wheel("onnxruntime", "1.31.1", "da05378364c44d4407e463982d2bf8d5e4cfea873283757e48beeb41df97b7f3"),
+    ONNXRUNTIME_ARM64,
     Wheel("ai-edge-litert", "2.3.0", "853fc608f96da87bd5f3458465dfb9abbf18d5ae6b94eceacead407146f175ae"),
 )
 """What the Python runner needs on 64-bit Arm, for both runtimes."""
 
 
+def download_command(wheels: Sequence[Wheel], platforms: Sequence[str], folder: Path) -> list[str]:
+    """The command by which pip brings ``wheels`` for ``platforms`` into ``folder``, where it writes a list of them."""
+    wanted = folder / "wanted.txt"
+    wanted.write_text("".join(f"{it.name}=={it.version} --hash=sha256:{it.sha256}\n" for it in wheels))
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--no-deps"]
+    command += ["--only-binary=:all:", "--python-version", PYTHON, "--implementation", "cp"]
+    command += [word for platform in platforms for word in ("--platform", platform)]
+    return [*command, "--require-hashes", "--requirement", str(wanted), "--dest", str(folder)]
+
+
 def unpack_wheels(wheels: Sequence[Wheel], site: Path) -> None:
     """Download ``wheels`` with pip and unpack them to the folder ``site``."""
     with TemporaryDirectory(prefix="pamc-wheels-") as folder:
-        wanted = Path(folder, "wanted.txt")
-        wanted.write_text("".join(f"{it.name}=={it.version} --hash=sha256:{it.sha256}\n" for it in wheels))
-        platforms = [word for platform in _PLATFORMS for word in ("--platform", platform)]
-        command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--no-deps"]
-        command += ["--only-binary=:all:", "--python-version", PYTHON, *platforms]
-        command += ["--require-hashes", "--requirement", str(wanted), "--dest", folder]
+        command = download_command(wheels, _PLATFORMS, Path(folder))
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
         if done.returncode:
             raise CommandError(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pamc.cli.bench_counts import calibrate, counts
-from pamc.cli.common import bundle_argument, json_option, output_options, print_json, verbosity
+from pamc.cli.common import bundle_argument, json_option, output_options, print_json, verbosity, write_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -144,7 +144,7 @@ def measure(ctx: click.Context, /, bundle: Path, as_json: bool, **given: Any) ->
     if given["out"] is not None:
         write_result(given["out"], result)
     if given["csv_file"] is not None:
-        _write_text(given["csv_file"], to_csv(result))
+        write_text(given["csv_file"], to_csv(result))
     comparison = compare_baseline(result, goals if result.complete else ()) if compared else None
     if as_json:
         click.echo(to_json(result), nl=False)
@@ -254,15 +254,6 @@ def _command_line() -> list[str]:
 def _failed(result: "Result", urls: list[str]) -> list[str]:
     missing = [f"{url}: nothing was measured" for url in urls if url not in result.devices]
     return [*missing, *(f"{url}: {entry.failure}" for url, entry in result.devices.items() if entry.failure)]
-
-
-def _write_text(path: Path, text: str) -> None:
-    from pamc.errors import OutputError
-
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"the file cannot be written: {error.strerror}", where=str(path)) from error
 
 
 def _show(renderable: "RenderableType") -> None:

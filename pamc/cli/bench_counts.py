@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from pamc.cli.common import json_option, output_options, print_json
+from pamc.cli.common import json_option, output_options, print_json, write_text
 
 __all__ = ["calibrate", "counts"]
 
@@ -46,15 +46,11 @@ def calibrate(counted: Path, measured: Path, out: Path) -> None:
 
     The two may be one file: `pamc bench BUNDLE --device emulated://rpi4 --device ssh://pi@board --counts`.
     """
-    from pamc.errors import OutputError
     from pamc_bench.counts_estimate import fit
     from pamc_bench.results import read_result
 
     found = fit(read_result(counted), read_result(measured))
-    try:
-        out.write_text(found.to_json(), encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"the calibration cannot be written: {error.strerror}", where=str(out)) from error
+    write_text(out, found.to_json(), "calibration")
     click.echo(
         f"{found.board} takes {found.factor:.3g} times the first-order estimate, {found.low:.3g} to {found.high:.3g} "
         f"in {found.variants} networks"

@@ -21,6 +21,7 @@ __all__ = [
     "print_json",
     "spec_argument",
     "verbosity",
+    "write_text",
 ]
 
 C = TypeVar("C", bound=Callable[..., Any])
@@ -82,3 +83,13 @@ def make_progress() -> "Progress":
 def print_json(value: object) -> None:
     """Print one JSON document on stdout."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def write_text(path: Path, text: str, what: str = "file") -> None:
+    """Write a file that the user asked for. Raises OutputError, which calls it the ``what``."""
+    from pamc.errors import OutputError
+
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"the {what} cannot be written: {error.strerror}", where=str(path)) from error

@@ -14,8 +14,9 @@ from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_te
 from onnx.numpy_helper import from_array
 from safetensors.numpy import save_file
 
-from pamc.bundle import MANIFEST, VECTORS, Bundle, Manifest, file_entry, open_bundle, to_json
-from pamc.bundle.manifest import Amounts, InputEntry, Method, TaskEntry, TaskSetEntry
+from benchmarks.suites.bare import bare_bundle
+from pamc.bundle import VECTORS, Bundle, file_entry
+from pamc.bundle.manifest import Amounts, TaskSetEntry
 
 __all__ = ["MACS", "TASKS", "theory_bundle"]
 
@@ -98,24 +99,5 @@ def theory_bundle(folder: Path, tasks: Sequence[str] = TASKS) -> Bundle:
         amounts = Amounts(MACS, None, MACS), Amounts(1, None, 1)
         entries[task] = TaskSetEntry(True, *amounts, bytes_, {}, (f"onnx/{task}.onnx",))
     save_file(vectors, folder / VECTORS)
-    files[VECTORS] = file_entry(folder / VECTORS)
-    manifest = Manifest(
-        name="theory",
-        tasks=tuple(TaskEntry(task, "accuracy", None, SHAPES[task]) for task in tasks),
-        input=InputEntry((CHANNELS, HEIGHT, WIDTH), "float32", None),
-        target="arm64",
-        seed=0,
-        merge=Method("separate", {}),
-        prune=Method("none", {}),
-        workload={task: 1.0 / len(tasks) for task in tasks},
-        task_sets=entries,
-        owners={},
-        verification=(),
-        files=files,
-        tools={},
-        sources={},
-        stage_seconds={},
-        created="1970-01-01T00:00:00+00:00",
-    )
-    (folder / MANIFEST).write_text(to_json(manifest), encoding="utf-8")
-    return open_bundle(folder)
+    shapes = {task: SHAPES[task] for task in tasks}
+    return bare_bundle(folder, "theory", "arm64", (CHANNELS, HEIGHT, WIDTH), shapes, entries, files)

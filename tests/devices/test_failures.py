@@ -10,7 +10,7 @@ SEEN = [
     (1, "head: error writing 'standard output': No space left on device", states.NoSpaceError),
     (1, "head: -: No space left on device", states.NoSpaceError),
     (1, "mkdir: cannot create directory '/mnt/x': Read-only file system", states.ReadOnlyError),
-    (1, "mkdir: '/root/x': Permission denied", states.ReadOnlyError),
+    (1, "mkdir: '/srv/x': Permission denied", states.ReadOnlyError),
     (126, "sh: 1: exec: ./run: Exec format error", states.WrongArchitectureError),
     (127, "./run: line 1: \x7fELF\x02\x01: not found", states.WrongArchitectureError),
     (1, "/system/bin/sh: /data/local./run: not executable: 64-bit ELF file", states.WrongArchitectureError),

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from pamc.bundle import MANIFEST, VECTORS, Bundle, Manifest, file_entry, open_bundle, to_json
-from pamc.bundle.manifest import Amounts, InputEntry, Method, TaskEntry, TaskSetEntry
+from benchmarks.suites.bare import bare_bundle
+from pamc.bundle import VECTORS, Bundle, file_entry
+from pamc.bundle.manifest import Amounts, TaskSetEntry
 from pamc.export import find_exporter
 from pamc.graph import Graph, Node
 from pamc.graph.cost import graph_macs, graph_params
@@ -62,24 +63,6 @@ def chain_bundle(folder: Path, length: int, formats: tuple[str, ...] = ("onnx",)
         scores={},
         files=tuple(files),
     )
-    files[VECTORS] = file_entry(folder / VECTORS)
-    manifest = Manifest(
-        name=f"chain{length}",
-        tasks=(TaskEntry(TASK, "accuracy", None, graph.shapes["mean"]),),
-        input=InputEntry((CHANNELS, SIZE, SIZE), "float32", None),
-        target="x86_64",
-        seed=0,
-        merge=Method("separate", {}),
-        prune=Method("none", {}),
-        workload={TASK: 1.0},
-        task_sets={TASK: entry},
-        owners={},
-        verification=(),
-        files=files,
-        tools={},
-        sources={},
-        stage_seconds={},
-        created="1970-01-01T00:00:00+00:00",
+    return bare_bundle(
+        folder, f"chain{length}", "x86_64", (CHANNELS, SIZE, SIZE), {TASK: graph.shapes["mean"]}, {TASK: entry}, files
     )
-    (folder / MANIFEST).write_text(to_json(manifest), encoding="utf-8")
-    return open_bundle(folder)

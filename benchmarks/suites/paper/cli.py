@@ -12,8 +12,7 @@ from pathlib import Path
 import click
 
 from benchmarks.suites.paper.cell import Cell
-from benchmarks.suites.paper.display import shown
-from benchmarks.suites.paper.jobs import run_jobs
+from benchmarks.suites.paper.display import run_shown
 from benchmarks.suites.paper.plan import cells, jobs
 from benchmarks.suites.paper.plots import accuracy_plot, cost_plot
 from benchmarks.suites.paper.results import Found, collect, read
@@ -21,7 +20,6 @@ from benchmarks.suites.paper.rows import PRUNERS, ROWS
 from benchmarks.suites.paper.setups import SCALES, SUITES
 from benchmarks.suites.paper.store import Store, write
 from benchmarks.suites.paper.tables import render
-from pamc.errors import EXIT_INTERRUPTED
 
 __all__ = ["main"]
 
@@ -93,17 +91,11 @@ def _render(files: Sequence[Path]) -> None:
 
 
 def _run(title: str, wanted: Sequence[Cell], workers: int) -> tuple[list[Found], int]:
-    """Compute what is missing. Returns the results that there are, and the exit code; none of them after Ctrl-C."""
+    """Compute what is missing. Returns the results that there are, and the exit code."""
     todo = jobs(wanted)
     held = len(wanted) - sum(job.name in {cell.name for cell in wanted} for job in todo)
     print(f"{title}: {len(wanted)} cells, {held} finished before; {len(todo)} jobs on {workers} workers")
-    try:
-        with shown(len(todo)) as display:
-            errors = run_jobs(todo, workers, display)
-    except KeyboardInterrupt:
-        print("interrupted; what is finished is kept, and the same command goes on from there", file=sys.stderr)
-        return [], EXIT_INTERRUPTED
-    if errors:
+    if errors := run_shown(todo, workers):
         print(f"{len(errors)} of {len(todo)} jobs failed: {', '.join(errors)}", file=sys.stderr)
     return [result for cell in wanted if (result := cell.store.result(cell.folder)) is not None], int(bool(errors))
 

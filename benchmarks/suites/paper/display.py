@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmarks.suites.paper.jobs import Display
+from benchmarks.suites.paper.jobs import Display, Job, run_jobs
+from pamc.errors import EXIT_INTERRUPTED
 
-__all__ = ["shown"]
+__all__ = ["run_shown", "shown"]
 
 
 class _Lines:
@@ -70,3 +72,13 @@ def shown(total: int) -> Iterator[Display]:
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=console) as progress:
         yield _Bar(progress, total)
+
+
+def run_shown(todo: Sequence[Job], workers: int) -> dict[str, str]:
+    """Run jobs with a display. Returns the errors by name, and ends the program after Ctrl-C."""
+    try:
+        with shown(len(todo)) as display:
+            return run_jobs(todo, workers, display)
+    except KeyboardInterrupt:
+        print("interrupted; what is finished is kept, and the same command goes on from there", file=sys.stderr)
+        sys.exit(EXIT_INTERRUPTED)

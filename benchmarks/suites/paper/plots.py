@@ -152,17 +152,9 @@ def _legend(rows: Sequence[str]) -> list[Markup]:
     return parts
 
 
-def _mark(row: str, x: float, y: float, size: float = 4.5) -> Markup:
+def _mark(row: str, x: float, y: float) -> Markup:
     hue, shape = STYLES[row]
-    if shape == "circle":
-        return svg.circle(x, y, 1.15 * size, hue)
-    if shape == "square":
-        return svg.rect(x - size, y - size, 2 * size, 2 * size, f"mark {hue}")
-    reach = 1.35 * size
-    corners = [(x, y - reach), (x + reach, y), (x, y + reach), (x - reach, y)]
-    return svg.path(
-        corners if shape == "diamond" else [(x, y - reach), (x + reach, y + size), (x - reach, y + size)], hue
-    )
+    return svg.marker(shape, x, y, hue)
 
 
 def _ticks(low: float, high: float) -> list[float]:

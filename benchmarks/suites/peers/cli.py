@@ -10,8 +10,8 @@ from tempfile import TemporaryDirectory
 
 import click
 
-from benchmarks.suites.paper.display import shown
-from benchmarks.suites.paper.jobs import Job, run_jobs
+from benchmarks.suites.paper.display import run_shown
+from benchmarks.suites.paper.jobs import Job
 from benchmarks.suites.paper.rows import ROWS as CELLS
 from benchmarks.suites.paper.setups import SCALES
 from benchmarks.suites.paper.store import Store, write
@@ -25,7 +25,6 @@ from benchmarks.suites.peers.plots import time_plot
 from benchmarks.suites.peers.results import read
 from benchmarks.suites.peers.rows import rows
 from benchmarks.suites.peers.suites import PRUNER, SUITES
-from pamc.errors import EXIT_INTERRUPTED
 from pamc.registry import did_you_mean
 
 __all__ = ["main"]
@@ -101,9 +100,7 @@ def _command(suite: str) -> click.Command:
             code |= _run("accuracy, memory, instructions", campaign.judging(), 1)
             # One after another: nothing of ours runs beside what is timed.
             code |= _run("times", campaign.timing(), 1)
-            held = results(
-                campaign, SUITES[suite], scale, shlex.join(["python", "benchmarks/suites/peers", *sys.argv[1:]])
-            )
+            held = results(campaign, SUITES[suite], scale, _spelled())
         if held is None:
             sys.exit("no row was measured to its end")
         path = (out or (SMOKE_OUT if scale == "smoke" else OUT)) / f"peers-{suite}.json"
@@ -132,13 +129,7 @@ def _run(title: str, todo: Sequence[Job], workers: int) -> int:
     if not todo:
         return 0
     print(f"{title}: {len(todo)} jobs", flush=True)
-    try:
-        with shown(len(todo)) as display:
-            errors = run_jobs(todo, workers, display)
-    except KeyboardInterrupt:
-        print("interrupted; what is finished is kept, and the same command goes on from there", file=sys.stderr)
-        sys.exit(EXIT_INTERRUPTED)
-    return int(bool(errors))
+    return int(bool(run_shown(todo, workers)))
 
 
 def _spelled() -> str:

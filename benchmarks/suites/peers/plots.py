@@ -77,13 +77,6 @@ def _panel(results: Results, runtime: str, left: float) -> list[Markup]:
     return parts
 
 
-def _mark(row: str, x: float, y: float, size: float = 4.5) -> Markup:
+def _mark(row: str, x: float, y: float) -> Markup:
     hue, shape = STYLES[row]
-    if shape == "circle":
-        return svg.circle(x, y, 1.15 * size, hue)
-    if shape == "square":
-        return svg.rect(x - size, y - size, 2 * size, 2 * size, f"mark {hue}")
-    reach = 1.35 * size
-    if shape == "diamond":
-        return svg.path([(x, y - reach), (x + reach, y), (x, y + reach), (x - reach, y)], hue)
-    return svg.path([(x, y - reach), (x + reach, y + size), (x - reach, y + size)], hue)
+    return svg.marker(shape, x, y, hue)

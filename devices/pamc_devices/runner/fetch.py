@@ -9,17 +9,18 @@ from __future__ import annotations
 import hashlib
 import shutil
 import subprocess
-import sys
 import tarfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO
 
 from pamc_devices.folders import made_once
 from pamc_devices.runner.platforms import Platform
 from pamc_devices.states import DamagedError, MissingRuntimeError
+from pamc_devices.wheels import ONNXRUNTIME_ARM64, Wheel, download_command
 
 __all__ = ["ANDROID", "LIBRARY", "WHEELS", "NpmArchive", "WheelPart", "fetch_android", "fetch_onnxruntime"]
 
@@ -31,10 +32,9 @@ _OFFLINE = "connect this machine to the network once; later runs take the librar
 
 @dataclass(frozen=True, slots=True)
 class WheelPart:
-    """The library in a wheel of onnxruntime: the file ``member`` of the wheel for ``tags`` with this ``sha256``."""
+    """The library in a ``wheel`` of onnxruntime for the platforms ``tags``: its file ``member``."""
 
-    version: str
-    sha256: str
+    wheel: Wheel
     tags: tuple[str, ...]
     member: str
 
@@ -52,14 +52,12 @@ class NpmArchive:
 
 WHEELS = {
     "linux-aarch64": WheelPart(
-        "1.31.1",
-        "da05378364c44d4407e463982d2bf8d5e4cfea873283757e48beeb41df97b7f3",
+        ONNXRUNTIME_ARM64,
         ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64"),
         "onnxruntime/capi/libonnxruntime.so.1.31.1",
     ),
     "linux-x86_64": WheelPart(
-        "1.31.1",
-        "5752bd508126ae7c49894d3b9d2e83f0c3d487319246d04c444b393308d7ad7f",
+        Wheel("onnxruntime", "1.31.1", "5752bd508126ae7c49894d3b9d2e83f0c3d487319246d04c444b393308d7ad7f"),
         ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64"),
         "onnxruntime/capi/libonnxruntime.so.1.31.1",
     ),
@@ -107,19 +105,14 @@ def _keep(source: IO[bytes] | None, target: Path) -> None:
 
 
 def _from_wheel(part: WheelPart, folder: Path) -> None:
-    listed = folder / "wanted.txt"
-    listed.write_text(f"onnxruntime=={part.version} --hash=sha256:{part.sha256}\n")
-    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--no-deps"]
-    command += ["--only-binary=:all:", "--python-version", "3.11", "--implementation", "cp"]
-    command += [word for tag in part.tags for word in ("--platform", tag)]
-    command += ["--require-hashes", "--requirement", str(listed), "--dest", "."]
-    _download(command, f"ONNX Runtime {part.version} for the device", folder)
-    (wheel,) = folder.glob("*.whl")
-    _check(wheel, part.sha256)
-    with zipfile.ZipFile(wheel) as archive:
-        _keep(archive.open(part.member), folder / LIBRARY)
-    wheel.unlink()
-    listed.unlink()
+    with TemporaryDirectory(prefix="pamc-onnxruntime-") as name:
+        place = Path(name)
+        command = download_command((part.wheel,), part.tags, place)
+        _download(command, f"ONNX Runtime {part.wheel.version} for the device", place)
+        (wheel,) = place.glob("*.whl")
+        _check(wheel, part.wheel.sha256)
+        with zipfile.ZipFile(wheel) as archive:
+            _keep(archive.open(part.member), folder / LIBRARY)
 
 
 def fetch_android(say: Callable[[str], None] = lambda text: None) -> Path:
@@ -172,7 +165,7 @@ def fetch_onnxruntime(platform: Platform, say: Callable[[str], None] = lambda te
         )
 
     def download(folder: Path) -> None:
-        say(f"downloading ONNX Runtime {part.version} for {platform.name}: once, 20 MB")
+        say(f"downloading ONNX Runtime {part.wheel.version} for {platform.name}: once, 20 MB")
         _from_wheel(part, folder)
 
-    return made_once("onnxruntime", platform.name, part.sha256[:16], download) / LIBRARY
+    return made_once("onnxruntime", platform.name, part.wheel.sha256[:16], download) / LIBRARY
