@@ -101,7 +101,7 @@ def fit(
     with _deterministic(recipe.seed, cost(net, net.everyone).macs * recipe.batch_size):
         fabric = _fabric()
         inner = MultitaskModule(net, regulariser)
-        optimiser = torch.optim.Adam(_parameter_groups(inner, recipe))
+        optimiser = torch.optim.Adam(_parameter_groups(inner, recipe), fused=True)
         module, optimiser = fabric.setup(inner, optimiser)
         module.train()
         stream = batches(samples, recipe.batch_size, recipe.seed, fabric.device)
