@@ -10,12 +10,12 @@ import pytest
 
 from tests.boards.adb import adb_board, adb_server
 from tests.boards.ssh import ssh_board
-from tests.devices.faults import deployments, links
+from tests.devices.faults import deployments, links, runners
 from tests.devices.faults.scene import Scene, World
 
 __all__ = ["KINDS", "SCENARIOS", "boards", "describe", "run_one"]
 
-SCENARIOS: tuple[Callable[[Scene], None], ...] = (*links.SCENARIOS, *deployments.SCENARIOS)
+SCENARIOS: tuple[Callable[[Scene], None], ...] = (*links.SCENARIOS, *deployments.SCENARIOS, *runners.SCENARIOS)
 KINDS = ("ssh", "adb")
 
 
