@@ -131,6 +131,11 @@ class Descent:
     inside: int
     ended: bool = False
 
+    @property
+    def refused(self) -> bool:
+        """Whether the budget was passed by too much before anything was cut."""
+        return len(self.snapshots) == 1 and not self.ended
+
 
 class _Search:
     def __init__(self, pruning: Pruning, schedule: Schedule, step: Step) -> None:
@@ -175,9 +180,10 @@ class _Search:
             ),
         )
 
-    def healed(self, start: Snapshot) -> Snapshot:
-        """The start, trained longer when the merge cost a task so much that no cut could be judged."""
+    def warmed(self, start: Snapshot) -> Snapshot:
+        """The start, trained; longer when the merge cost a task so much that no cut could be judged."""
         pruning = self.pruning
+        start = replace(start, state=State(self.warm(start.state.net)), path=f"{start.path}w")
         for _ in range(HEALINGS if pruning.budget.macs is None else 0):
             share = self.used(pruning.drops(start.state.net))
             if share <= 1 + self.schedule.slack:
@@ -285,12 +291,17 @@ class _Search:
         """
         start = Snapshot(State(net), dict.fromkeys(net.tasks, 1.0), "0")
         # What computes as the originals do needs no training to keep the budget, and small data would only harm it.
-        best = start if excess(self.pruning, self.pruning.drops(net)) <= 0 else None
+        kept = excess(self.pruning, self.pruning.drops(net)) <= 0
+        best = start if kept else None
         if best is None:
-            start = self.healed(replace(start, state=State(self.warm(net))))
+            start = self.warmed(start)
         halved = detours = finished = 0
         while True:
             descent = self.descend((best or start).keeping(finished), self.schedule.step / 2**halved)
+            if best is start and descent.refused:
+                # The training before the first cut broke the budget, so cuts go on from where training ends.
+                start, best = self.warmed(start), None
+                continue
             found, broken = self.smallest(descent, best)
             if found is None:
                 break
@@ -310,6 +321,8 @@ class _Search:
                     break
                 detours += 1
                 best = replace(best, spared=united(best.spared, descent.snapshots[1].lost))
+        if best is None and kept:
+            return net
         if best is None:
             _, drops = self.candidate(0, start)
             worst = ", ".join(f"{task} by {value:.2f}" for task, value in drops.items())

@@ -87,6 +87,36 @@ def test_a_merge_that_warming_up_does_not_heal_is_trained_longer_before_it_is_cu
     assert expected_macs(found, {7: 1.0}) < 0.6 * whole
 
 
+def test_training_that_breaks_the_budget_before_any_cut_is_cut_from_where_it_ends() -> None:
+    net = separate()
+    whole = expected_macs(net, {7: 1.0})
+    memory = Memory()
+    given = problem(0.5 * whole, net, checkpoints=memory)
+
+    def drops(candidate: MultitaskGraph) -> dict[str, float]:
+        intact = dump(candidate) == dump(net) and not any(name.startswith("trained-") for name in memory.held)
+        return dict(given.drops(candidate)) if intact or "warm" in memory.held else dict.fromkeys(net.tasks, 10.0)
+
+    def step(state: State, recipe: Recipe, cut: Cut) -> tuple[State, MultitaskGraph]:
+        memory.put("trained-now", state)
+        return drop_units(state, recipe, cut)
+
+    found = prune_iteratively(net, replace(given, drops=drops), QUICK, step)
+    assert expected_macs(found, {7: 1.0}) < 0.6 * whole
+
+
+def test_a_network_that_keeps_its_budget_and_bears_no_training_stays_as_it_is() -> None:
+    net = separate()
+    asked: list[int] = []
+
+    def drops(candidate: MultitaskGraph) -> dict[str, float]:
+        asked.append(1)
+        return dict.fromkeys(net.tasks, 0.0 if len(asked) == 1 else 10.0)
+
+    found = prune_iteratively(net, replace(problem(1.0, net), drops=drops), QUICK, drop_units)
+    assert dump(found) == dump(net)
+
+
 def test_a_run_resumes_from_its_checkpoints() -> None:
     net = separate()
     memory = Memory()
