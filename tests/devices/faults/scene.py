@@ -136,10 +136,10 @@ class Scene:
             assert named and set(named) <= found, (named, found)
 
     def recover(self) -> None:
-        """A command works, and a deployment where the scenario was about one."""
+        """A command works, and a deployment where the scenario was about one, which takes over a lock left there."""
         with self.open() as device:
             assert device.run(["echo", "back"]).stdout == b"back\n"
-        if not self.on_disk(f"{self.home}/store").exists():
+        if not any(self.on_disk(f"{self.home}/{name}").exists() for name in ("store", "lock")):
             return
         wanted = self.parcel(sets=("age",))
         there = self.deploy(wanted, wait=30)
