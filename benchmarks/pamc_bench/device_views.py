@@ -99,9 +99,9 @@ def view(panel: Panel) -> PanelView:
 
 
 def change_cell(panel: Panel, task_set: str, bundle: str) -> str:
-    """The change of the median time against the baseline with its interval, where there is one."""
+    """The change of the median time, or of the instructions where there are no times, against the baseline."""
     pair = panel.pairs.get((task_set, bundle))
-    change = None if pair is None else pair.changes.get("slower")
+    change = None if pair is None else pair.changes.get("slower" if panel.timed else "instructions")
     return "" if change is None else change_text(change)
 
 

@@ -134,7 +134,10 @@ class BoardStation:
         found = [line for line in self._ask(key, FEW, 0.0) if isinstance(line, messages.Memory)]
         if len(found) != 1:
             raise DamagedError(
-                "the runner's answer is not that of a benchmark", why="it has no memory", cure="try again"
+                "the runner's answer is not that of a benchmark",
+                where=self._device.url,
+                why="it has no memory",
+                cure="try again",
             )
         return Memory(found[0].vm_hwm_kib, found[0].vm_rss_kib)
 

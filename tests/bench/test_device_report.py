@@ -15,8 +15,9 @@ import pytest
 from pamc.bundle.manifest import Manifest
 from pamc.errors import ConfigError
 from pamc_bench.device_figures import OURS, check_results, panels
+from pamc_bench.device_views import change_cell
 from pamc_bench.report import render_html, render_markdown
-from pamc_bench.results import Result
+from pamc_bench.results import Counts, Result
 from pamc_bench.rows import rows
 from pamc_bench.table import change_text
 from tests.bench.manifests import digits
@@ -135,6 +136,16 @@ def test_changes_against_the_baseline_stand_beside_the_times() -> None:
     assert all(change.low < 1 / 1.2 - 1 < change.high for change in changes.values())
     shown = " ".join(page(with_baseline()).words)
     assert all(change_text(change) in shown for change in changes.values())
+
+
+def test_where_there_are_no_times_the_change_is_that_of_the_instructions() -> None:
+    found = measured(bundles=("digits", "old"), baseline="old", emulated=True)
+    more = Counts({"fma": 2000, "load": 400}, "qemu 7.2", "cortex-a72", {})
+    variants = tuple(replace(v, counts=more, blocks=()) if v.key.bundle == "old" else v for v in found.variants)
+    others = {**found.bundles, "old": replace(found.bundles["old"], manifest_sha256=OTHER)}
+    (panel,) = panels([replace(found, variants=variants, bundles=others)], DIGEST)
+    assert [change_cell(panel, name, OURS) for name in SETS] == ["-41.7 %"] * len(SETS)
+    assert change_cell(panel, SETS[0], "old") == ""
 
 
 def test_times_of_an_emulator_are_nowhere() -> None:
