@@ -5,12 +5,13 @@ from __future__ import annotations
 from pamc.bundle import Bundle
 from pamc.bundle.plans import plans_of
 from pamc.errors import ConfigError
+from pamc.ownership import ownership_view
 from pamc.redundancy import read_redundancy, redundancy_view
 from pamc.registry import did_you_mean
 from pamc.task_sets import UnknownTaskError, parse_task_set
 from pamc.views import View, network_view, plan_view
 
-__all__ = ["inspect_bundle", "inspect_plan", "inspect_redundancy"]
+__all__ = ["inspect_bundle", "inspect_owners", "inspect_plan", "inspect_redundancy"]
 
 
 def inspect_bundle(bundle: Bundle) -> View:
@@ -24,6 +25,11 @@ def inspect_bundle(bundle: Bundle) -> View:
         f"and prune {manifest.prune.method}\n\n"
     )
     return View(head + view.text, {"name": manifest.name, "target": manifest.target, **view.data})
+
+
+def inspect_owners(bundle: Bundle) -> View:
+    """Who owns which units, drawn."""
+    return ownership_view(bundle.net)
 
 
 def inspect_plan(bundle: Bundle, task_set: str) -> View:

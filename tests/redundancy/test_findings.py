@@ -17,6 +17,7 @@ from pamc.errors import ConfigError, OutputError
 from pamc.graph import MultitaskGraph
 from pamc.inspection import inspect_redundancy
 from pamc.merge import METHODS, Calibration
+from pamc.ownership import ownership_view
 from pamc.redundancy import REDUNDANCY, Redundancy, from_json, redundancy_view, to_json
 from pamc.redundancy.table import WIDTH
 from tests.bundle.making import make_bundle
@@ -125,6 +126,9 @@ def test_the_command_prints_the_table_and_the_same_as_json(tmp_path: Path) -> No
     shown = CliRunner().invoke(cli, ["inspect", str(path), "--redundancy", "--json"])
     assert json.loads(shown.stdout) == json.loads(to_json(found))
     assert CliRunner().invoke(cli, ["inspect", str(path), "--redundancy", "--plan", "age"]).exit_code == 2
+    assert CliRunner().invoke(cli, ["inspect", str(path), "--redundancy", "--owners"]).exit_code == 2
+    drawn = CliRunner().invoke(cli, ["inspect", str(path), "--owners"])
+    assert drawn.exit_code == 0 and drawn.stdout == f"{ownership_view(open_bundle(path).net).text}\n"
 
 
 def test_a_bundle_without_an_analysis_says_what_to_do(tmp_path: Path) -> None:
