@@ -36,6 +36,7 @@ from pamc.previews import exported_view, lowered_view, planned_view, stage_view
 from pamc.progress import Progress
 from pamc.prune import METHODS as PRUNE_METHODS
 from pamc.prune import Budget, Pruning, Settings
+from pamc.prune.effort import search_options
 from pamc.scoring import KINDS, Scorer, targets_of
 from pamc.spec import FunctionRef, InputSpec, Spec, TaskSpec
 from pamc.stages import StageRunner
@@ -204,7 +205,7 @@ def _prune(
     """Prune ``net``, whose tasks may be all or some of the spec's, within a fraction of the accuracy budget."""
     workload = _workload(spec, net.tasks)
     budget = _budget(spec, separate, workload, fraction)
-    options = PRUNE_METHODS.parse_options(spec.prune.method, spec.prune.options)
+    options = search_options(spec.prune.method, spec.prune.effort, spec.prune.options)
     given = {name: value for name, value in asdict(spec.train).items() if value is not None}
     settings = Settings(**given)
     targets = tuple(target for target in scorer.targets if target.task in net.tasks)

@@ -111,12 +111,14 @@ def load_spec(path: Path) -> Spec:
     )
 
 
-def overridden(spec: Spec, quantize: str | None, emit: tuple[str, ...] | None) -> Spec:
-    """`spec` with another kind of numbers or other formats, where given. ConfigError for an unknown format."""
+def overridden(spec: Spec, quantize: str | None, emit: tuple[str, ...] | None, effort: str | None) -> Spec:
+    """`spec` with what is given of a kind of numbers, formats and an effort. ConfigError for an unknown format."""
     for name in emit or ():
         find_exporter(name)
     kind = spec.quantize if quantize is None else replace(spec.quantize, kind=quantize)
-    return replace(spec, quantize=kind, emit=spec.emit if emit is None else tuple(dict.fromkeys(emit)))
+    formats = spec.emit if emit is None else tuple(dict.fromkeys(emit))
+    prune = spec.prune if effort is None else replace(spec.prune, effort=effort)
+    return replace(spec, quantize=kind, emit=formats, prune=prune)
 
 
 def schema() -> dict[str, Any]:
@@ -255,9 +257,10 @@ def _prune(check: Checker, raw: dict[str, Any]) -> PruneSpec:
     if isinstance(budget, dict) and budget.keys() <= BUDGETS and sum(v is not None for v in budget.values()) != 1:
         what = "prune.budget must hold exactly one of max_drop, macs and expected_macs"
         check.add(("prune", "budget"), what, cure="budget: {max_drop: 1.0} or budget: {macs: 0.4}")
-    if model is None or model.budget is None:
-        return PruneSpec() if model is None else PruneSpec(model.method, options=model.options)
-    return PruneSpec(model.method, Budget(**model.budget.model_dump()), model.options)
+    if model is None:
+        return PruneSpec()
+    goal = PruneSpec().budget if model.budget is None else Budget(**model.budget.model_dump())
+    return PruneSpec(model.method, goal, model.options, model.effort)
 
 
 def _share(check: Checker, raw: dict[str, Any], costs: bool) -> None:

@@ -111,6 +111,10 @@ class PruneModel(_Model):
 
     method: Annotated[str, Field(description="a pruner, or none")] = "taylor"
     budget: BudgetModel | None = None
+    effort: Annotated[
+        Literal["quick", "normal", "thorough"],
+        Field(description="how long the search for the smallest network may take; options go before it"),
+    ] = "normal"
     options: dict[str, object] = {}
 
 

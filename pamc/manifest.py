@@ -25,7 +25,7 @@ from pamc.export import find_exporter
 from pamc.graph import MultitaskGraph, cost
 from pamc.lower import Plan
 from pamc.merge import METHODS as MERGE_METHODS
-from pamc.prune import METHODS as PRUNE_METHODS
+from pamc.prune.effort import search_options
 from pamc.scoring import Scorer
 from pamc.spec import InputSpec, MethodSpec, PruneSpec, Spec
 from pamc.views import owner_counts
@@ -119,7 +119,7 @@ def _merge_method(given: MethodSpec) -> Method:
 
 def _prune_method(given: PruneSpec) -> Method:
     budget = {name: value for name, value in asdict(given.budget).items() if value is not None}
-    return Method(given.method, asdict(PRUNE_METHODS.parse_options(given.method, given.options)), budget)
+    return Method(given.method, asdict(search_options(given.method, given.effort, given.options)), budget)
 
 
 def compose_manifest(spec: Spec, evidence: Evidence) -> Manifest:

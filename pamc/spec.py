@@ -92,11 +92,12 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class PruneSpec:
-    """A pruner (or "none"), its budget and its options."""
+    """A pruner (or "none"), its budget and its options; `effort` stands in for options that are not given."""
 
     method: str = "taylor"
     budget: Budget = Budget(max_drop=DEFAULT_MAX_DROP)
     options: Mapping[str, object] = field(default_factory=dict)
+    effort: str = "normal"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pamc.config import Spec, load_spec, schema
+from pamc.config import Spec, load_spec, overridden, schema
 from pamc.config_checks import merge_methods, prune_methods
 from pamc.config_schema import FileModel
 from pamc.errors import ConfigError
@@ -209,6 +209,7 @@ BAD = {
         GOOD + "prune: {method: share}\n",
         r"6:17: pruner 'share' merges by itself, and cannot start from merge method 'pam'(.|\n)*method: separate",
     ),
+    "effort": (GOOD + "prune: {effort: quik}\n", r"6:17: prune.effort must be .*, did you mean 'quick'\?"),
     "exporter": (GOOD + "emit: [onx]\n", r"6:8: unknown export format 'onx', did you mean 'onnx'\?"),
     "exporter twice": (GOOD + "emit: [onnx, onnx]\n", r"6:14: export format 'onnx' is given twice"),
     "quantize": (GOOD + "quantize: int9\n", r"6:11: quantize must be .*, not 'int9', did you mean 'int8'\?"),
@@ -355,6 +356,13 @@ def test_quantisation_is_a_word_or_a_mapping(load: Load) -> None:
     assert load(GOOD + "quantize: fp16\n").quantize == QuantizeSpec("fp16")
     given = load(GOOD + "quantize: {kind: int8, samples: 64, reserve: 0}\n").quantize
     assert given == QuantizeSpec("int8", 64, 0.0)
+
+
+def test_the_command_line_goes_before_the_file(load: Load) -> None:
+    spec = load(GOOD + "prune: {effort: quick}\nquantize: fp16\n")
+    assert overridden(spec, None, None, None) == spec and spec.prune.effort == "quick"
+    other = overridden(spec, "none", ("tflite", "tflite"), "thorough")
+    assert (other.quantize.kind, other.emit, other.prune.effort) == ("none", ("tflite",), "thorough")
 
 
 def test_options_of_formats_are_kept_as_written_and_stand_in_the_schema(load: Load) -> None:

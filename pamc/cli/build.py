@@ -12,6 +12,7 @@ __all__ = ["command"]
 
 TARGETS = ("arm64", "armv7", "x86_64", "android-arm64")
 QUANTIZE = ("none", "fp16", "int8")
+EFFORTS = ("quick", "normal", "thorough")
 STAGES = ("capture", "align", "merge", "prune", "lower", "export")
 
 
@@ -41,6 +42,7 @@ def _target(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
 )
 @click.option("--quantize", type=click.Choice(QUANTIZE), help="Kind of numbers, instead of MODEL_YAML's.")
 @click.option("--emit", metavar="A,B", help="Export formats, such as onnx,tflite, instead of MODEL_YAML's.")
+@click.option("--effort", type=click.Choice(EFFORTS), help="How long to search, instead of MODEL_YAML's.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the bundle.  [default: build/NAME]")
 @click.option("--stop-after", type=click.Choice(STAGES), help="End after this stage; no bundle is written.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done and what it would cost.")
@@ -55,6 +57,7 @@ def command(
     target: str,
     quantize: str | None,
     emit: str | None,
+    effort: str | None,
     out: Path | None,
     stop_after: str | None,
     dry_run: bool,
@@ -71,7 +74,7 @@ def command(
     from pamc.config import load_spec, overridden
 
     formats = None if emit is None else tuple(name.strip() for name in emit.split(","))
-    spec = overridden(load_spec(model_yaml), quantize, formats)
+    spec = overridden(load_spec(model_yaml), quantize, formats, effort)
 
     from pamc.build import BuildOptions, build
     from pamc.bundle import to_json

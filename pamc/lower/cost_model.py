@@ -6,6 +6,10 @@ passes p of f(p) tiles each, a convolution of ``cin`` channels (from ``read_tile
 
     layer + sum over p of cin * taps * rows * (mac[f(p)] * columns + row[f(p)] when the kernel is wider than 1)
 
+and, where a runtime copies each window of a kernel wider than 1 into a column of a matrix before it multiplies,
+
+    unroll * cin * taps * rows * columns
+
 and a price for every weight when the weights of all layers do not fit into the ``cache``, so that each inference reads
 them from memory.
 Other operations take a fixed price and one per value, and an inference a fixed price of its own. The form follows the
@@ -66,6 +70,7 @@ class Kernels:
 
     A last pass of fewer than ``tiles`` tiles is cheaper only when ``narrow_tail``, or when it is the only one.
     ``adds_in_place`` is for a runtime whose convolutions can add onto another value. ``cache`` is in bytes.
+    ``unrolls`` is for one that makes a matrix of all windows of a convolution first, however many channels come out.
     """
 
     tile: int
@@ -74,6 +79,7 @@ class Kernels:
     narrow_tail: bool
     adds_in_place: bool
     cache: int
+    unrolls: bool = False
 
     def __post_init__(self) -> None:
         if min(self.tile, self.read_tile, self.tiles) < 1:
@@ -97,6 +103,7 @@ def price_names(kernels: Kernels) -> tuple[str, ...]:
     """The prices that a runtime has."""
     tiles = range(1, kernels.tiles + 1)
     convolution = [*(f"mac{count}" for count in tiles), *(f"row{count}" for count in tiles)]
+    convolution += ["unroll"] if kernels.unrolls else []
     return (
         "inference",
         "layer",
@@ -169,6 +176,8 @@ def _convolution(op: Conv, read: int, out: Shape, kernels: Kernels, cold: bool) 
         taken[f"mac{tiles}"] = float(count * lines * out[2])
         if op.kernel != (1, 1):
             taken[f"row{tiles}"] = float(count * lines)
+    if kernels.unrolls and op.kernel != (1, 1):
+        taken["unroll"] = float(lines * out[2])
     return taken
 
 

@@ -1,0 +1,45 @@
+"""How long the search for the smallest network may take: three sets of defaults for the options of pruners."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from pamc.prune.registry import METHODS
+
+__all__ = ["search_options"]
+
+_DEFAULTS: Mapping[str, Mapping[str, object]] = {
+    "quick": {
+        "step": 0.25,
+        "recover": 30,
+        "epochs": 4.0,
+        "halvings": 0,
+        "detours": 0,
+        "attempts": 1,
+        "share_step": 0.12,
+        "share_recover": 100,
+    },
+    "normal": {},
+    "thorough": {
+        "step": 0.08,
+        "recover": 120,
+        "epochs": 16.0,
+        "halvings": 2,
+        "detours": 3,
+        "attempts": 4,
+        "share_step": 0.04,
+        "share_recover": 600,
+    },
+}
+
+
+def search_options(method: str, effort: str, given: Mapping[str, object]) -> Any:
+    """The options of pruner ``method``: those ``given``, else those of the ``effort``, else the pruner's own.
+
+    Raises ConfigError for an unknown pruner and for options that it does not take.
+    """
+    known = {item.name for item in fields(METHODS.get(method).options)}
+    chosen = {name: value for name, value in _DEFAULTS[effort].items() if name in known}
+    return METHODS.parse_options(method, {**chosen, **given})
