@@ -2,44 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pamc.graph import MultitaskGraph
-from pamc.graph.owners import groups
 from pamc.views import View, owner_counts
 
-__all__ = ["OWNED", "WIDTH", "ownership_view"]
+__all__ = ["FREE", "OWNED", "WIDTH", "ownership_picture", "ownership_view"]
 
 WIDTH = 64
 """The most columns that a space takes; a wider one has several units in a column."""
 OWNED, FREE = "█", "·"
 
 
-def _columns(units: Mapping[int, int]) -> dict[int, int]:
+def _columns(units: Mapping[str, int]) -> Mapping[str, int]:
     """Columns by owners: one for each unit, or in proportion, with at least one, in spaces that are too wide."""
     total = sum(units.values())
     if total <= WIDTH:
-        return dict(units)
-    return {mask: max(1, round(WIDTH * count / total)) for mask, count in units.items()}
+        return units
+    return {owners: max(1, round(WIDTH * count / total)) for owners, count in units.items()}
 
 
-def _rows(net: MultitaskGraph, space: str) -> list[str]:
-    units = {mask: len(found) for mask, found in groups(net.owners[space]).items()}
-    columns = _columns(units)
-    return [
-        "".join((OWNED if mask >> bit & 1 else FREE) * count for mask, count in columns.items())
-        + f"  {sum(count for mask, count in units.items() if mask >> bit & 1)}"
-        for bit in range(len(net.tasks))
-    ]
+def ownership_picture(tasks: Sequence[str], counts: Mapping[str, Mapping[str, int]]) -> str:
+    """The picture of ``counts``, ``{space: {owners, as a+b: units}}``, whose groups stand in the given order."""
+    width = max(map(len, tasks))
+    lines = []
+    for space, units in counts.items():
+        columns = _columns(units)
+        total = sum(units.values())
+        scale = "" if total <= WIDTH else f", about {total / WIDTH:.1f} in a column"
+        lines.append(f"{space}: {total} units{scale}")
+        for task in tasks:
+            mine = {owners: task in owners.split("+") for owners in units}
+            row = "".join((OWNED if mine[owners] else FREE) * count for owners, count in columns.items())
+            owned = sum(count for owners, count in units.items() if mine[owners])
+            lines.append(f"  {task:<{width}}  {row}  {owned}")
+    return "\n".join(lines)
 
 
 def ownership_view(net: MultitaskGraph) -> View:
     """The picture of all spaces that can be pruned; units with the same owners stand together, shared ones first."""
-    width = max(map(len, net.tasks))
-    lines = [f"{OWNED} the task owns the unit; units owned by most tasks first; the number counts a task's units", ""]
-    for space in net.prunable:
-        units = int((net.owners[space] > 0).sum())
-        scale = "" if units <= WIDTH else f", about {units / WIDTH:.1f} in a column"
-        lines.append(f"{space}: {units} units{scale}")
-        lines += [f"  {task:<{width}}  {row}" for task, row in zip(net.tasks, _rows(net, space), strict=True)]
-    return View("\n".join(lines), {"tasks": list(net.tasks), "owners": owner_counts(net)})
+    counts = owner_counts(net)
+    head = f"{OWNED} the task owns the unit; units owned by most tasks first; the number counts a task's units\n\n"
+    return View(head + ownership_picture(net.tasks, counts), {"tasks": list(net.tasks), "owners": counts})

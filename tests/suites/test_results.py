@@ -152,6 +152,14 @@ def test_page_shows_the_figures(results: Results) -> None:
     assert "![cost](cost.svg)" in page
 
 
+def test_page_draws_the_owners_of_the_first_seed_of_what_is_ours() -> None:
+    owners = {"conv1": {"A+B": 1, "B": 2}}, {"conv1": {"A": 3}}
+    cells = [cell("pam", seed, (24, 24, 40), (96, 94)) | {"owners": owners[seed]} for seed in (0, 1)]
+    page = render(held(cell("b1", 0, (30, 20, 50), (96, 94)) | {"owners": owners[1]}, *cells), {})
+    picture = page[page.index("### Who owns what") : page.index("## Methods")].splitlines()
+    assert picture[4:] == ["PAM:", "", "```text", "conv1: 3 units", "  A  █··  1", "  B  ███  3", "```", ""]
+
+
 def test_many_tasks_are_shown_by_size() -> None:
     tasks = list("abcd")
     made = held(cell("b1", 0, (1, 1, 1), (1, 1)) | {"tasks": tasks})

@@ -137,6 +137,7 @@ def test_a_killed_suite_goes_on_from_there(tmp_path: Path) -> None:
     for found in by_row.values():
         assert found["accuracies"].keys() == {"digit", "stroke3", "slant3"}
         assert len(found["costs"]) == 7
+        assert sum(units for owners, units in found["owners"]["fc2"].items() if "digit" in owners.split("+")) >= 2
         assert all(found["costs"][name]["macs"] < found["unpruned"][name]["macs"] for name in found["costs"])
         assert all(drop <= SETUP.max_drop for drop in found["drops"]["validation"].values())
     alone = {name: cost["flops"] for name, cost in by_row["b1"]["costs"].items()}

@@ -30,6 +30,7 @@ from pamc.prune import METHODS as PRUNE_METHODS
 from pamc.prune import Budget, Pruning, Settings
 from pamc.scoring import KINDS, Scorer
 from pamc.train import Recipe, Samples, fit, predict
+from pamc.views import owner_counts
 
 __all__ = ["Cell", "run"]
 
@@ -55,6 +56,14 @@ class Cell:
     def folder(self) -> Path:
         """Where the result lies."""
         return self.store.cell(self.setup, self.row, self.pruner, self.seed)
+
+    @property
+    def result(self) -> Mapping[str, Any] | None:
+        """What came out, with the owners of the units of the network; None where the cell is not finished."""
+        found = self.store.result(self.folder)
+        if found is None or "missed" in found:
+            return found
+        return {**found, "owners": owner_counts(self.store.network(self.folder))}
 
     @property
     def merge_options(self) -> Mapping[str, object]:

@@ -97,7 +97,7 @@ def _run(title: str, wanted: Sequence[Cell], workers: int) -> tuple[list[Found],
     print(f"{title}: {len(wanted)} cells, {held} finished before; {len(todo)} jobs on {workers} workers")
     if errors := run_shown(todo, workers):
         print(f"{len(errors)} of {len(todo)} jobs failed: {', '.join(errors)}", file=sys.stderr)
-    return [result for cell in wanted if (result := cell.store.result(cell.folder)) is not None], int(bool(errors))
+    return [result for cell in wanted if (result := cell.result) is not None], int(bool(errors))
 
 
 def _pages(path: Path) -> None:

@@ -144,6 +144,10 @@ class Results:
         gap = self.gap(row, other, pruner)
         return gap is not None and abs(gap.value) <= MATCHED
 
+    def owners(self, row: str, pruner: str) -> Mapping[str, Mapping[str, int]] | None:
+        """The numbers of units by space and owners of the first seed's network."""
+        return next((cell["owners"] for cell in self._kept(row, pruner).values() if "owners" in cell), None)
+
     def seconds(self, row: str) -> float:
         """The mean time of a row's cells, without training the single-task networks."""
         return fmean(sum(cell["seconds"].values()) for cell in self.held["cells"] if cell["row"] == row)

@@ -8,10 +8,12 @@ from benchmarks.suites.paper.results import MATCHED, Quantity, Results, View
 from benchmarks.suites.paper.rows import REFERENCE, ROWS
 from benchmarks.suites.paper.stats import Mean, mean_of
 from benchmarks.suites.paper.verdicts import verdicts
+from pamc.ownership import ownership_picture
 
 __all__ = ["render"]
 
 NONE = "–"
+PICTURED = (REFERENCE, "share")
 Column = tuple[str, Callable[[View], str]]
 
 
@@ -50,6 +52,12 @@ def _section(results: Results, pruner: str, plots: Mapping[str, str]) -> list[st
         parts += ["### FLOPs of B1 over those of the method\n", _ratio_table(results, pruner, rows, over="b1")]
     parts += ["### MACs, millions\n", _cost_table(results, pruner, rows, "macs")]
     parts += ["### Parameters, thousands\n", _cost_table(results, pruner, rows, "params")]
+    drawn = {row: owners for row in PICTURED if (owners := results.owners(row, pruner)) is not None}
+    if drawn:
+        parts.append("### Who owns what\n")
+        parts.append("A column is a unit, filled where the task owns it. The networks of the first seed.\n")
+    for row, owners in drawn.items():
+        parts.append(f"{_label(row)}:\n\n```text\n{ownership_picture(results.tasks, owners)}\n```\n")
     return parts
 
 
