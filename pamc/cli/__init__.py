@@ -16,7 +16,7 @@ __all__ = ["cli", "invoke", "main"]
 COMMANDS = {
     "bench": "Measure how fast task sets run, here and on devices; compare results.",
     "build": "Merge, prune, export and verify; writes a bundle.",
-    "calibrate": "Measure what operations take on this machine, for faster plans.",
+    "calibrate": "Measure what operations take, here or on a device, for faster plans.",
     "check": "Say everything that is wrong with a model.yaml and its networks.",
     "deploy": "Bring a bundle to a device, prove it there and switch to it.",
     "devices": "Find, describe and check devices that run bundles.",
