@@ -103,7 +103,7 @@ def chosen_sets(bundles: Mapping[str, Bundle], asked: Sequence[str]) -> tuple[st
         try:
             task_set = parse_task_set(text.replace(",", "+"), first.task_names)
         except ValueError as error:
-            tasks = f"the tasks are: {', '.join(first.task_names)}"
+            tasks = f"the tasks are: {', '.join(first.task_names)}; give --tasks once for each task set"
             raise ConfigError(str(error), where=f"--tasks {text}", cure=tasks) from None
         for name, sets in emitted.items():
             if task_set not in sets:

@@ -76,7 +76,8 @@ _SIGNS = (
         "use a newer release of the device's system, or a program built for an older one",
     ),
     Sign(
-        r"cannot open shared object file|CANNOT LINK EXECUTABLE|Error loading shared library|image not found",
+        r"cannot open shared object file|CANNOT LINK EXECUTABLE|Error loading shared library|image not found"
+        r"|Could not open '\S*(ld-linux|linker)",
         MissingRuntimeError,
         "a library that it needs is not on the device",
         "install the library that the message names on the device",
@@ -135,8 +136,8 @@ def failure(argv: Sequence[str], result: Result, where: str) -> DeviceError:
             why=why,
             cure="name a folder of the user's own at the end of the address, such as ssh://pi@board/home/pi/pamc",
         )
-    if result.status > 128:
-        number = result.status - 128
+    number = result.status - 128
+    if 0 < number < signal.NSIG:
         told = _SIGNALS.get(number, f"signal {number} ended it")
         return CommandError(f"{name}: {told}", where=where, why=why, cure="see the device's own log (dmesg, logcat)")
     return CommandError(f"{name} ended with status {result.status}", where=where, why=why)

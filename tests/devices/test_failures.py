@@ -21,6 +21,7 @@ SEEN = [
     (1, "./run: /lib/libc.so.6: version `GLIBC_2.34' not found (required by ./run)", states.MissingRuntimeError),
     (1, "ModuleNotFoundError: No module named 'numpy'", states.MissingRuntimeError),
     (127, "sh: 1: exec: python3: not found", states.MissingRuntimeError),
+    (255, "qemu: Could not open '/system/bin/linker64': No such file or directory", states.MissingRuntimeError),
     (126, "sh: 1: exec: /mnt/noexec/run: Permission denied", states.CommandError),
     (132, "", states.WrongArchitectureError),
     (137, "", states.CommandError),
@@ -36,6 +37,11 @@ def test_a_failure_is_known_by_its_status_and_words(status: int, text: str, stat
     assert error.where == "ssh://board"
     assert "secret" not in str(error)
     assert "\x7f" not in str(error)
+
+
+def test_a_status_beyond_all_signals_is_no_signal() -> None:
+    assert "signal 15" in str(failure(["x"], Result(143, b"", b""), "local"))
+    assert "ended with status 255" in str(failure(["x"], Result(255, b"", b""), "local"))
 
 
 def test_memory_that_ran_out_is_named() -> None:
