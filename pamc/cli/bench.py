@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pamc.cli.bench_counts import calibrate, counts
-from pamc.cli.common import bundle_argument, json_option, output_options, print_json, verbosity, write_text
+from pamc.cli.common import (
+    bundle_argument,
+    check_writable,
+    json_option,
+    output_options,
+    print_json,
+    verbosity,
+    write_text,
+)
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -93,6 +101,8 @@ def measure(ctx: click.Context, /, bundle: Path, as_json: bool, **given: Any) ->
     from pamc.bundle import open_bundle
 
     opened = [open_bundle(path) for path in (bundle, *given["against"])]
+    for path in filter(None, (given["out"], given["csv_file"])):
+        check_writable(path)
 
     from pamc.errors import EXIT_INTERRUPTED, DeviceError
     from pamc_bench.compare import compare_baseline, refuse_missed
@@ -141,10 +151,6 @@ def measure(ctx: click.Context, /, bundle: Path, as_json: bool, **given: Any) ->
         watcher = _watcher(stack)
         opener = counting.open if given["counts"] else open_station
         result = counting.add_to(measure_fleet(urls, request, opener, watcher, command=_command_line()))
-    if given["out"] is not None:
-        write_result(given["out"], result)
-    if given["csv_file"] is not None:
-        write_text(given["csv_file"], to_csv(result))
     comparison = compare_baseline(result, goals if result.complete else ()) if compared else None
     if as_json:
         click.echo(to_json(result), nl=False)
@@ -154,7 +160,11 @@ def measure(ctx: click.Context, /, bundle: Path, as_json: bool, **given: Any) ->
             _show(counts_table(result, layers=given["per_layer"]))
         if comparison is not None:
             _show(comparison_table(comparison))
-        if given["out"] is not None:
+    if given["csv_file"] is not None:
+        write_text(given["csv_file"], to_csv(result))
+    if given["out"] is not None:
+        write_result(given["out"], result)
+        if not as_json:
             click.echo(f"{given['out']}: the result; pamc report shows it, pamc bench compare compares it")
     if failed := _failed(result, urls):
         raise DeviceError(f"{len(failed)} of {len(urls)} devices failed", why="; ".join(failed))

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Callable
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "bundle_argument",
+    "check_writable",
     "json_option",
     "make_progress",
     "output_options",
@@ -83,6 +85,21 @@ def make_progress() -> "Progress":
 def print_json(value: object) -> None:
     """Print one JSON document on stdout."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def check_writable(path: Path, what: str = "file") -> None:
+    """Refuse, before long work, a file that could not be written after it. Raises OutputError."""
+    from pamc.errors import OutputError
+
+    if path.is_dir():
+        why = "it is a folder"
+    elif not path.parent.is_dir():
+        why = f"there is no folder {path.parent}"
+    elif not os.access(path if path.exists() else path.parent, os.W_OK):
+        why = "this user may not write there"
+    else:
+        return
+    raise OutputError(f"the {what} cannot be written", where=str(path), why=why, cure="name another file")
 
 
 def write_text(path: Path, text: str, what: str = "file") -> None:

@@ -71,8 +71,9 @@ def read_costs(path: Path) -> Costs:
     try:
         return Costs.from_data(_parse(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, YAMLError) as error:
+        said = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(
-            f"the costs cannot be read: {error}", where=str(path), cure="write them with pamc calibrate"
+            f"the costs cannot be read: {said}", where=str(path), cure="write them with pamc calibrate"
         ) from error
 
 

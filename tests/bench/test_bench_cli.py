@@ -155,6 +155,8 @@ def test_ctrl_c_keeps_the_finished_rounds_and_says_so(bundles: Path, tmp_path: P
         (("--aa", "--against", "."), 2, "exclude each other"),
         (("--sustained", "5m", "--quick"), 2, "alone"),
         (("--device", "sssh://pi@board"), 2, "did you mean 'ssh'"),
+        (("--csv", "nowhere/times.csv"), 74, "there is no folder nowhere"),
+        (("--out", "."), 74, "it is a folder"),
     ],
 )
 def test_wrong_words_end_with_a_message(
@@ -164,7 +166,7 @@ def test_wrong_words_end_with_a_message(
         arguments = ("--aa", "--against", str(bundles / "three"))
     done = pamc("bench", bundles / "two", *arguments, cwd=tmp_path)
     assert done.returncode == code and said in done.stderr, done.stderr
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in done.stderr and "blocks" not in done.stderr
 
 
 def test_compare_reads_two_files(tmp_path: Path) -> None:
