@@ -1,7 +1,8 @@
 """Measuring what operations take: small networks over a grid of shapes, and prices fitted to their times.
 
-The clock is the thread's CPU time, so that other programs on the machine count little; the networks run in turn, in a
-random order, and the median counts. The prices are the non-negative least squares of the relative errors.
+On this machine the clock is the thread's CPU time, so that other programs count little; the networks run in turn, in a
+random order, and the median counts. `calibration_device` measures the same networks elsewhere. The prices are the
+non-negative least squares of the relative errors.
 """
 
 from __future__ import annotations
@@ -17,34 +18,68 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
+from pamc.errors import ConfigError
 from pamc.export import Exporter, Session
 from pamc.graph import Graph
 from pamc.graph.cost import graph_macs, graph_params
-from pamc.lower import Plan
+from pamc.lower import Plan, load_target, target_names
 from pamc.lower.cost_model import Costs, Kernels, price_names, total_amounts
 from pamc.progress import Progress
 from pamc_bench.cost_grid import cost_grid
 from pamc_bench.environment import cpu_name, describe_machine
 from pamc_bench.protocol import Warmup, measure
 
-__all__ = ["KERNELS", "PACKAGES", "Fit", "calibrate", "fit_prices", "identity"]
+__all__ = [
+    "KERNELS",
+    "PACKAGES",
+    "Fit",
+    "calibrate",
+    "file_stem",
+    "fit_costs",
+    "fit_prices",
+    "identity",
+    "kernels_of",
+    "task_set_of",
+    "write_network",
+]
 
-# Of one core, as most machines have it.
-CACHE = 2 * 1024**2
+# In bytes: of one core, as most machines have it; the L2 of a Raspberry Pi 4 (BCM2711), which its cores share.
+CACHES = {"x86_64": 2 * 1024**2, "aarch64": 1024**2}
 KERNELS: Mapping[str, Mapping[str, Kernels]] = {
     "onnxruntime": {
         # NCHWc blocks: 16 channels with AVX-512.
-        "x86_64": Kernels(tile=16, read_tile=16, tiles=4, narrow_tail=True, adds_in_place=True, cache=CACHE),
+        "x86_64": Kernels(tile=16, read_tile=16, tiles=4, narrow_tail=True, adds_in_place=True, cache=CACHES["x86_64"]),
+        # No NCHWc blocks in the published builds (microsoft/onnxruntime#26171), but a matrix of all windows, times 4
+        # rows of weights at once. `pamc bench --counts --per-layer` on emulated://rpi4 shows it: 3x3 on 64x14x14 takes
+        # 636,000 instructions and 146,000 for every 4 channels that come out; 1x1 has hardly such a fixed part.
+        # Additions are part of the FusedConv before them.
+        "aarch64": Kernels(
+            tile=4,
+            read_tile=1,
+            tiles=1,
+            narrow_tail=False,
+            adds_in_place=True,
+            cache=CACHES["aarch64"],
+            unrolls=True,
+        ),
     },
     "litert": {
         # XNNPACK: 16 columns for narrow layers, else 32.
-        "x86_64": Kernels(tile=16, read_tile=1, tiles=2, narrow_tail=False, adds_in_place=False, cache=CACHE),
+        "x86_64": Kernels(
+            tile=16, read_tile=1, tiles=2, narrow_tail=False, adds_in_place=False, cache=CACHES["x86_64"]
+        ),
+        # XNNPACK: 8 columns for float32 (nr on arm64 in src/configs/gemm-config.c), as channel_tile of arm64.yaml.
+        # Counted as well: 12 channels take no fewer instructions than 16, and there is no fixed part.
+        "aarch64": Kernels(
+            tile=8, read_tile=1, tiles=1, narrow_tail=False, adds_in_place=False, cache=CACHES["aarch64"]
+        ),
     },
 }
 PACKAGES = {"onnxruntime": "onnxruntime", "litert": "ai-edge-litert"}
 NS = 1e9
 # In turn, but several times each: a network that has just run finds its weights in the cache, as in use.
 REPEATS = 8
+LONGEST_STEM = 160
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,27 +92,47 @@ class Fit:
     networks: int
 
 
+def kernels_of(runtime: str, machine: str) -> Kernels:
+    """The kernels of a runtime on a processor such as aarch64. Raises ConfigError where they are not known."""
+    known = KERNELS[runtime]
+    if machine not in known:
+        raise ConfigError(
+            f"the kernels of {runtime} on {machine} are not known", cure=f"use one of: {', '.join(known)}"
+        )
+    return known[machine]
+
+
+def task_set_of(graph: Graph) -> str:
+    """The task set that a network of the grid is written as: all of its outputs."""
+    return "+".join(graph.outputs)
+
+
+def write_network(exporter: Exporter, graph: Graph, machine: str, folder: Path) -> None:
+    """Write a network of the grid for a processor such as aarch64 into the new ``folder``."""
+    # Targets of one processor differ in nothing that these networks have.
+    target = next(name for name in target_names() if load_target(name).arch == machine)
+    everything = dict.fromkeys(graph.by_name, 1)
+    sources = {name: name for name in graph.by_name}
+    text, request = task_set_of(graph), (1 << len(graph.outputs)) - 1
+    plan = Plan(text, request, target, graph, everything, sources, graph_macs(graph), graph_params(graph))
+    folder.mkdir(parents=True)
+    exporter.write({text: plan}, folder, {})
+
+
 def _repeatedly(session: Session, x: NDArray[np.float32]) -> None:
     for _ in range(REPEATS):
         session.run(x)
 
 
-def _plan(graph: Graph, target: str) -> Plan:
-    everything = dict.fromkeys(graph.by_name, 1)
-    sources = {name: name for name in graph.by_name}
-    return Plan("grid", 1, target, graph, everything, sources, graph_macs(graph), graph_params(graph))
-
-
 def _times(
-    exporter: Exporter, graphs: Mapping[str, Graph], target: str, folder: Path, runs: int, progress: Progress
+    exporter: Exporter, graphs: Mapping[str, Graph], machine: str, folder: Path, runs: int, progress: Progress
 ) -> dict[str, float]:
     """Seconds of one inference of each network."""
     functions: dict[str, Callable[[], object]] = {}
     for number, (name, graph) in enumerate(graphs.items()):
         place = folder / str(number)
-        place.mkdir()
-        exporter.write({"grid": _plan(graph, target)}, place, {})
-        session = exporter.open(place, "grid")
+        write_network(exporter, graph, machine, place)
+        session = exporter.open(place, task_set_of(graph))
         x = np.random.default_rng(number).standard_normal((1, *graph.shapes["x"])).astype(np.float32)
         functions[name] = partial(_repeatedly, session, x)
     with progress.track(100, "calibration") as bar:
@@ -136,29 +191,50 @@ def fit_prices(
     return dict(zip(names, map(float, prices), strict=True)), np.abs(matrix @ prices - 1.0)
 
 
+def fit_costs(runtime: str, how: str, kernels: Kernels, graphs: Mapping[str, Graph], times: Mapping[str, float]) -> Fit:
+    """Fit the prices of ``runtime`` to the seconds that each of ``graphs`` took.
+
+    The costs say ``how`` that was measured, on how many networks, and how well the prices fit.
+    """
+    names = price_names(kernels)
+    taken = [total_amounts(graph, kernels) for graph in graphs.values()]
+    prices, errors = fit_prices(taken, [times[name] for name in graphs], names)
+    middle, tenth = float(np.median(errors)), float(np.quantile(errors, 0.9))
+    measured = f"{how}; {len(graphs)} networks, fitted to {middle:.0%} (median) and {tenth:.0%} (p90)"
+    return Fit(Costs(runtime, measured, kernels, prices), middle, tenth, len(graphs))
+
+
+def file_stem(*words: str | None) -> str:
+    """``words``, each once, as the name of a file without its ending: lower case, letters and digits of ASCII and dots.
+
+    Whatever they hold, it leads to no other folder.
+    """
+    text = " ".join(filter(None, dict.fromkeys(words))).lower()
+    parts = "".join(c if c.isascii() and (c.isalnum() or c == ".") else " " for c in text).split()
+    return "-".join(parts).strip(".-")[:LONGEST_STEM]
+
+
 def identity(runtime: str) -> str:
     """This machine and the runtime's version, as the name of a file."""
-    words = f"{runtime} {version(PACKAGES[runtime])} {cpu_name()}".lower()
-    return "-".join("".join(c if c.isalnum() or c == "." else " " for c in words).split())
+    return file_stem(runtime, version(PACKAGES[runtime]), cpu_name())
 
 
 def calibrate(
     runtime: str,
     exporter: Exporter,
-    target: str,
-    kernels: Kernels,
+    machine: str,
     progress: Progress,
     *,
     runs: int,
     quick: bool = False,
 ) -> Fit:
-    """Time the grid on this machine in one thread and fit the prices of ``runtime``."""
+    """Time the grid on this machine, a ``machine`` such as x86_64, in one thread and fit the prices of ``runtime``.
+
+    Raises ConfigError where the kernels are not known.
+    """
+    kernels = kernels_of(runtime, machine)
     graphs = dict(cost_grid(quick))
     with TemporaryDirectory(prefix="pamc-calibrate-") as folder:
-        times = _times(exporter, graphs, target, Path(folder), runs, progress)
-    names = price_names(kernels)
-    taken = [total_amounts(graph, kernels) for graph in graphs.values()]
-    prices, errors = fit_prices(taken, [times[name] for name in graphs], names)
+        times = _times(exporter, graphs, machine, Path(folder), runs, progress)
     how = f"{describe_machine((PACKAGES[runtime],))}; thread CPU time, one thread, median of {runs} runs"
-    costs = Costs(runtime, how, kernels, prices)
-    return Fit(costs, float(np.median(errors)), float(np.quantile(errors, 0.9)), len(graphs))
+    return fit_costs(runtime, how, kernels, graphs, times)

@@ -22,7 +22,17 @@ from pamc_devices.probe import probe
 from pamc_devices.programs import program_for
 from pamc_devices.states import DamagedError
 
-__all__ = ["BoardStation", "bench_options", "conditions_of", "entry_of", "open_station"]
+__all__ = [
+    "BoardStation",
+    "Programs",
+    "bench_options",
+    "conditions_of",
+    "cpus_of",
+    "entry_of",
+    "open_station",
+    "time_limit",
+    "version_of",
+]
 
 # Seconds beyond what the runs themselves take: reading a network, its first inference, the end of the warm-up.
 STARTING = 120.0
@@ -80,7 +90,25 @@ def conditions_of(info: DeviceInfo, seconds: float) -> Conditions:
     )
 
 
+def cpus_of(info: DeviceInfo, cores: str) -> str | None:
+    """The CPUs that ``cores`` (see `request.parse_cpus`) are there; None for all. ConfigError when it has none such."""
+    if cores == "all":
+        return None
+    named = {"big": info.big_cores, "little": info.little_cores}
+    if cores in named:
+        if not named[cores]:
+            raise ConfigError(f"the device has no {cores} cores", where=info.url, cure="use --cores all")
+        return cpu_list(set(named[cores]))
+    return cores
+
+
+def time_limit(info: DeviceInfo, seconds: float) -> float:
+    """How long a process that measures for ``seconds`` may take there."""
+    return (seconds + STARTING) * (EMULATED if info.emulated else 1.0)
+
+
 Programs = Callable[[DeviceInfo, str], Program]
+"""What chooses the program for a runtime on a device, as `programs.program_for` does."""
 
 
 class BoardStation:
@@ -94,7 +122,7 @@ class BoardStation:
         self._deployed = deployed
         self._versions: dict[str, str] = {}
         for runtime in request.runtimes:
-            self._versions[runtime] = _version(deployed[next(iter(request.bundles)), runtime])
+            self._versions[runtime] = version_of(deployed[next(iter(request.bundles)), runtime])
 
     def entry(self) -> DeviceEntry:
         """What the device is; without conditions and findings."""
@@ -106,22 +134,14 @@ class BoardStation:
 
     def cpus(self, cores: str) -> str | None:
         """The CPUs to bind processes to; None for all of them. ConfigError when the device has none such."""
-        if cores == "all":
-            return None
-        named = {"big": self._info.big_cores, "little": self._info.little_cores}
-        if cores in named:
-            if not named[cores]:
-                cure = "use --cores all"
-                raise ConfigError(f"the device has no {cores} cores", where=self._device.url, cure=cure)
-            return cpu_list(set(named[cores]))
-        return cores
+        return cpus_of(self._info, cores)
 
     def version(self, runtime: str) -> str:
         """The version of a runtime there."""
         return self._versions[runtime]
 
     def _ask(self, key: Key, protocol: Protocol, seconds: float) -> tuple[messages.Message, ...]:
-        timeout = (seconds + STARTING) * (EMULATED if self._info.emulated else 1.0)
+        timeout = time_limit(self._info, seconds)
         return self._deployed[key.bundle, key.runtime].ask("bench", *bench_options(key, protocol), timeout=timeout)
 
     def block(self, key: Key, protocol: Protocol, round: int, seconds: float) -> Block:
@@ -142,9 +162,10 @@ class BoardStation:
         return Memory(found[0].vm_hwm_kib, found[0].vm_rss_kib)
 
 
-def _version(deployed: Deployed) -> str:
+def version_of(deployed: Deployed) -> str:
+    """The version of the runtime that the runner of a deployment finds there."""
     # Of all commands this one alone takes no folder.
-    argv = [word for word in deployed.argv("info") if word != f"{deployed.folder}/bundle"]
+    argv = [word for word in deployed.argv("info") if word != f"{deployed.folder}/{deployed.bundle}"]
     lines = read_lines(deployed.device.run(argv, timeout=STARTING))
     raise_failure(lines, deployed.device.url)
     return next(line.runtime_version for line in lines if isinstance(line, messages.Info))

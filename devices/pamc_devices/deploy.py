@@ -25,6 +25,7 @@ __all__ = [
     "Outcome",
     "current",
     "deploy",
+    "discard",
     "look",
     "prune",
     "remove",
@@ -40,11 +41,12 @@ Note = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """A deployment in the folder ``folder`` of ``device``."""
+    """A deployment in the folder ``folder`` of ``device``; ``bundle`` is the folder in it that its runner gets."""
 
     device: Device
     deployment: Deployment
     folder: str
+    bundle: str = "bundle"
 
     def argv(self, command: str, *options: str) -> tuple[str, ...]:
         """The command line of its runner for ``run``, ``selftest`` or ``bench`` with these options."""
@@ -52,7 +54,7 @@ class Deployed:
             [f"{self.folder}/{word}" if word.startswith("program/") else word for word in words]
             for words in (self.deployment.command, self.deployment.options)
         )
-        return (*before, command, f"{self.folder}/bundle", *options, *after)
+        return (*before, command, f"{self.folder}/{self.bundle}", *options, *after)
 
     def ask(self, command: str, *options: str, timeout: float) -> tuple[Message, ...]:
         """Run its runner and return what it says.
@@ -94,6 +96,7 @@ def deploy(
     *,
     prune: bool = False,
     switch: bool = True,
+    prove: bool = True,
     threads: int = 1,
     seconds: float = SELF_TEST_SECONDS,
     note: Note = lambda text: None,
@@ -101,7 +104,8 @@ def deploy(
     """Bring ``parcel`` to the device, prove it there, and let the bundle's pointer name it.
 
     ``prune`` removes, before and after, what no pointer names. Without ``switch`` the deployment is made and proven,
-    and no pointer is touched. ``seconds`` is the limit for the self-test. The caller holds the device's lock.
+    and no pointer is touched; without ``prove`` there is no self-test, for networks that nobody is to use. ``seconds``
+    is the limit for the self-test. The caller holds the device's lock.
     Raises VerificationError when a task set does not answer as the PyTorch networks, and the states of
     `pamc_devices.states`; the pointer is as before then.
     """
@@ -124,8 +128,10 @@ def deploy(
             note("assemble and check the files on the device")
             store.assemble(wanted)
         folder = store.folder(f"{wanted.id}.part" if made.assemble else wanted.id)
-        note(f"test {len(wanted.task_sets)} task sets on the device")
-        checks = self_test(Deployed(device, wanted, folder), threads=threads, seconds=seconds)
+        checks: tuple[Checked, ...] = ()
+        if prove:
+            note(f"test {len(wanted.task_sets)} task sets on the device")
+            checks = self_test(Deployed(device, wanted, folder), threads=threads, seconds=seconds)
         if made.assemble:
             store.settle(wanted.id)
     except BaseException:
@@ -213,6 +219,21 @@ def remove(device: Device, name: str) -> tuple[str, ...]:
     store.remove(gone)
     store.forget_arrivals()
     return gone
+
+
+def discard(device: Device, deployment: Deployment) -> None:
+    """Take a deployment that no pointer names off the device, with what arrived for it and no other deployment needs.
+
+    It need not be there, or not wholly. The caller holds the lock.
+    """
+    store = Store(device)
+    store.prepare()
+    store.forget_arrivals()
+    survey = store.survey()
+    others = [found for id, found in survey.deployments.items() if id != deployment.id]
+    needed = {entry.sha256 for found in others for entry in found.all_files.values()}
+    own = {entry.sha256 for entry in deployment.all_files.values()} & survey.objects
+    store.remove((f"deployments/{deployment.id}", *(f"objects/{sha}" for sha in sorted(own - needed))))
 
 
 def prune(device: Device) -> tuple[str, ...]:

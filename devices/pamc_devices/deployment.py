@@ -24,6 +24,7 @@ __all__ = [
     "Parcel",
     "Program",
     "Stored",
+    "entry_of",
     "from_text",
     "pack",
     "task_sets_in",
@@ -214,7 +215,7 @@ def pack(bundle: Packable, task_sets: Sequence[str], program: Program) -> Parcel
     programs = {f"program/{name}": path for name, path in program.files.items()}
     try:
         listed = {f"bundle/{name}": Entry(entry.sha256, entry.bytes) for name, entry in manifest.files.items()}
-        files = {path: listed.get(path) or _entry(local) for path, local in {**paths, **programs}.items()}
+        files = {path: listed.get(path) or entry_of(local) for path, local in {**paths, **programs}.items()}
         deployment = Deployment(
             manifest.name, program.runtime, tuple(task_sets), program.command, program.options, files
         )
@@ -227,7 +228,8 @@ def pack(bundle: Packable, task_sets: Sequence[str], program: Program) -> Parcel
     return Parcel(deployment, {**paths, **programs})
 
 
-def _entry(path: Path) -> Entry:
+def entry_of(path: Path) -> Entry:
+    """The entry of a local file. OSErrors pass through."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return Entry(digest, path.stat().st_size)

@@ -45,6 +45,14 @@ def test_a_pointwise_convolution_has_no_borders():
     assert "row1" not in amounts(Conv((1, 1)), [(4, 7, 7)], (4, 7, 7), KERNELS)
 
 
+def test_a_runtime_that_unrolls_windows_does_so_once_however_many_channels_come_out():
+    kernels = replace(KERNELS, unrolls=True)
+    for units in (4, 64):
+        assert amounts(CONV, [(3, 7, 6)], (units, 7, 6), kernels)["unroll"] == 3 * 9 * 7 * 6
+    assert "unroll" not in amounts(Conv((1, 1)), [(3, 7, 6)], (4, 7, 6), kernels)
+    assert "unroll" in price_names(kernels) and "unroll" not in price_names(KERNELS)
+
+
 def test_other_operations_are_priced_by_what_they_move():
     assert amounts(Linear(), [(10,)], (3,), KERNELS) == {"layer": 1, "linear": 30}
     assert amounts(Concat(), [], (8, 2, 2), KERNELS) == {"op": 1, "copy": 32}
