@@ -20,6 +20,7 @@ _DEFAULTS: Mapping[str, Mapping[str, object]] = {
         "attempts": 1,
         "share_step": 0.12,
         "share_recover": 100,
+        "race": False,
     },
     "normal": {},
     "thorough": {

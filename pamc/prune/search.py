@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -78,7 +78,8 @@ class Snapshot:
     """A pruned network, not yet fine-tuned, with what its pruner remembers, and the loss weights of its tasks by then.
 
     ``path`` names the steps that led to it, so that a run with another budget finds the steps that both take. What the
-    step before took is ``lost``, by units of the network before; what later steps may not take is ``spared``.
+    step before took is ``lost``, by units of the network before; what later steps may not take is ``spared``. Tasks in
+    the mask ``finished`` answer as they do for good.
     """
 
     state: State
@@ -86,20 +87,26 @@ class Snapshot:
     path: str
     spared: Spared = field(default_factory=dict)
     lost: Spared = field(default_factory=dict)
+    finished: int = 0
 
     def keeping(self, tasks: int) -> Snapshot:
-        """The same, in which every unit goes on serving those of ``tasks``, a mask, that own it."""
+        """The same, in which all units that serve one of ``tasks``, a mask, stay as they are.
+
+        Their other owners too: a shared unit that reads them would lose them, for all that it serves.
+        """
         if not tasks:
             return self
         net = self.state.net
-        kept = {space: net.owners[space] & DTYPE(tasks) for space in net.prunable}
-        return replace(self, spared=united(self.spared, kept))
+        owned = {space: net.owners[space] for space in net.prunable}
+        kept = {space: np.where(owners & DTYPE(tasks), owners, DTYPE(0)) for space, owners in owned.items()}
+        return replace(self, spared=united(self.spared, kept), finished=tasks)
 
 
-def over_budget(pruning: Pruning, drops: Mapping[str, float], tasks: Sequence[str]) -> int:
-    """The mask of the ``tasks`` that exceed their budgets."""
+def most_over(pruning: Pruning, drops: Mapping[str, float]) -> str | None:
+    """The task that exceeds its budget by the largest part of it, if any does."""
+    used = used_up(pruning, drops)
     allowed = pruning.budget.max_drop
-    return sum(1 << bit for bit, task in enumerate(tasks) if task in allowed and drops[task] - allowed[task] > ROUNDING)
+    return max((task for task in used if drops[task] - allowed[task] > ROUNDING), key=used.__getitem__, default=None)
 
 
 def balanced(
@@ -143,10 +150,11 @@ class _Search:
         self.schedule = schedule
         self.step = step
 
-    def recipe(self, steps: int, seed: int, *, weights: Mapping[str, float] | None = None) -> Recipe:
+    def recipe(self, steps: int, seed: int, snapshot: Snapshot | None = None) -> Recipe:
         settings = self.pruning.settings
+        weights, frozen = ({}, 0) if snapshot is None else (snapshot.weights, snapshot.finished)
         seed += self.pruning.seed
-        return Recipe(steps, settings.batch_size, settings.learning_rate, settings.distill, seed, weights or {})
+        return Recipe(steps, settings.batch_size, settings.learning_rate, settings.distill, seed, weights, frozen)
 
     def stored(self, name: str, make: Callable[[], MultitaskGraph]) -> MultitaskGraph:
         held = self.pruning.checkpoints.get(name)
@@ -174,7 +182,7 @@ class _Search:
                 snapshot.state.net,
                 self.pruning.train,
                 self.pruning.targets,
-                self.recipe(steps, 1 + attempt, weights=snapshot.weights),
+                self.recipe(steps, 1 + attempt, snapshot),
                 self.pruning.progress,
                 label=f"fine-tuning candidate {index}",
             ),
@@ -229,11 +237,12 @@ class _Search:
     def advance(self, count: int, snapshot: Snapshot, wanted: float) -> tuple[MultitaskGraph, Snapshot]:
         """One step: the network trained, and the same pruned and compact with what is remembered of it."""
         spared = {space: vector.tolist() for space, vector in snapshot.spared.items()}
-        path = hashlib.sha256(f"{snapshot.path} {wanted:.9g} {spared or ''}".encode()).hexdigest()[:16]
+        also = f"{spared or ''} {snapshot.finished or ''}"
+        path = hashlib.sha256(f"{snapshot.path} {wanted:.9g} {also}".encode()).hexdigest()[:16]
         names = [f"{name}-{path}" for name in ("trained", "pruned")]
         before, after = (self.pruning.checkpoints.get(name) for name in names)
         if before is None or after is None:
-            recipe = self.recipe(self.schedule.recover, 10 + count, weights=snapshot.weights)
+            recipe = self.recipe(self.schedule.recover, 10 + count, snapshot)
             trained, raw = self.step(snapshot.state, recipe, Cut(wanted, snapshot.spared))
             before, after = State(trained.net), State(raw, trained.memory)
             for name, state in zip(names, (before, after), strict=True):
@@ -245,7 +254,7 @@ class _Search:
         marks = {space: vector[None].astype(np.float64) for space, vector in snapshot.spared.items()}
         kept = compacted(State(after.net, marks)).memory
         left = {space: vector[0].astype(DTYPE) for space, vector in kept.items()}
-        return before.net, Snapshot(pruned, snapshot.weights, path, left, lost)
+        return before.net, Snapshot(pruned, snapshot.weights, path, left, lost, snapshot.finished)
 
     def candidate(self, index: int, snapshot: Snapshot) -> tuple[MultitaskGraph, Mapping[str, float]]:
         """A snapshot fine-tuned, and its drops; a near miss is trained on, with the tasks that miss weighing more."""
@@ -259,28 +268,29 @@ class _Search:
             snapshot = replace(snapshot, state=State(net), weights=balanced(self.pruning, snapshot.weights, drops))
             attempt += 1
 
-    def smallest(self, descent: Descent, proven: Snapshot | None) -> tuple[Snapshot | None, int]:
+    def smallest(self, descent: Descent, proven: Snapshot | None) -> tuple[Snapshot | None, str | None]:
         """Bisect: a candidate that keeps the budget moves the lower end up, one that breaks it the upper end down.
 
         ``proven`` is the first snapshot where it is known to keep the budget. Returns the smallest that does,
-        fine-tuned, and the mask of the tasks that broke theirs in the candidate after it.
+        fine-tuned, and the task that broke its budget most of all in the candidate after it.
         """
         snapshots = descent.snapshots
-        low, high, best, broken = -1 if proven is None else 0, len(snapshots), proven, 0
+        low, high, best = -1 if proven is None else 0, len(snapshots), proven
+        broken = None
         # Fine-tuning only helps, so the end of the range lies somewhere after the guess.
         probe = min(max((descent.inside + len(snapshots)) // 2, low + 1), len(snapshots) - 1)
         while high - low > 1:
             snapshot = snapshots[probe]
             net, drops = self.candidate(probe, snapshot)
-            over = excess(self.pruning, drops)
-            verdict = "inside the budget" if over <= 0 else f"{over:.2f} over the budget"
-            self.pruning.progress.note(f"candidate {probe}: {verdict}")
-            if over <= 0:
+            worst = most_over(self.pruning, drops)
+            over = f"{excess(self.pruning, drops):.2f} over the budget, most of all {worst}"
+            self.pruning.progress.note(f"candidate {probe}: {'inside the budget' if worst is None else over}")
+            if worst is None:
                 low = probe
                 weights = balanced(self.pruning, snapshot.weights, drops, TUNED_BALANCE)
                 best = Snapshot(State(net, snapshot.state.memory), weights, f"{snapshot.path}t", snapshot.spared)
             else:
-                high, broken = probe, over_budget(self.pruning, drops, net.tasks)
+                high, broken = probe, worst
             probe = (low + high) // 2
         return best, broken
 
@@ -313,9 +323,10 @@ class _Search:
             if halved < self.schedule.halvings:
                 halved += far or stuck
             elif stuck:
-                others = net.everyone & ~finished & ~broken
-                if others and broken & ~finished:
-                    finished |= broken
+                done = 0 if broken is None else finished | net.task_set([broken])
+                if done not in (0, finished, net.everyone):
+                    finished = done
+                    self.pruning.progress.note(f"{broken} is finished, on with the others")
                     continue
                 if detours == self.schedule.detours or len(descent.snapshots) == 1:
                     break

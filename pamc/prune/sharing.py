@@ -162,7 +162,7 @@ def share_to(
     """Share pairs of units until the expected cost is at most ``macs``, as far as similar pairs last.
 
     ``x`` are calibration samples ``(n, *input shape)``; units are similar from a correlation of ``similarity`` on.
-    Units with a mask in ``spared``, ``{space: (units,)}``, do not go. Those that went are left dead.
+    Units with a mask in ``spared``, ``{space: (units,)}``, stay as they are. Those that went are left dead.
     """
     seen = responses(net, x)
     pairs = _pairs(net, seen, saliency, workload, exponent, similarity)
@@ -174,7 +174,7 @@ def share_to(
         if current <= macs:
             break
         ends = {(pair.space, pair.kept), (pair.space, pair.gone)}
-        if ends & touched or (spared and spared[pair.space][pair.gone]):
+        if ends & touched or (spared and (spared[pair.space][[pair.kept, pair.gone]]).any()):
             continue
         touched |= ends
         _redirect(params, net, pair, seen[pair.space])

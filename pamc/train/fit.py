@@ -12,10 +12,12 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
+from torch import Tensor
 
 from pamc.errors import UserCodeError
 from pamc.graph import MultitaskGraph, cost
 from pamc.graph.interpret import evaluate
+from pamc.graph.owners import DTYPE
 from pamc.progress import Progress
 from pamc.train.metrics import Target, task_loss
 from pamc.train.module import MultitaskModule
@@ -33,7 +35,7 @@ class Recipe:
     """How to train: ``steps`` mini-batches of ``batch_size`` with Adam, the learning rate falling to zero by a cosine.
 
     ``distill`` is the weight of the original networks' answers against the labels; ``weights`` scale the tasks' losses
-    (1 where absent).
+    (1 where absent). Units that serve a task in the mask ``frozen`` stay as they are, so these tasks answer as before.
     """
 
     steps: int
@@ -42,6 +44,7 @@ class Recipe:
     distill: float = 0.9
     seed: int = 0
     weights: Mapping[str, float] = field(default_factory=dict)
+    frozen: int = 0
 
 
 def _fabric() -> Fabric:
@@ -85,6 +88,19 @@ def _parameter_groups(module: MultitaskModule, recipe: Recipe) -> list[dict[str,
     return groups
 
 
+def _still(module: MultitaskModule, frozen: int) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Parameters with units that serve a task in ``frozen``: each with the rows of these units and their values."""
+    found = []
+    for node in module.net.graph.nodes if frozen else ():
+        for key in node.params.values():
+            parameter = module.param(key)
+            serves = (module.net.owners_along(node.name) & DTYPE(frozen)) != 0
+            rows = torch.from_numpy(np.flatnonzero(serves)).to(parameter.device)
+            if len(rows):
+                found.append((parameter, rows, parameter.detach()[rows].clone()))
+    return found
+
+
 def fit(
     net: MultitaskGraph,
     samples: Samples,
@@ -109,6 +125,7 @@ def fit(
         optimiser = torch.optim.Adam(_parameter_groups(inner, recipe), fused=True)
         module, optimiser = fabric.setup(inner, optimiser)
         module.train()
+        still = _still(inner, recipe.frozen)
         stream = batches(samples, recipe.batch_size, recipe.seed, fabric.device)
         with progress.track(recipe.steps, label) as bar:
             for step in range(recipe.steps):
@@ -140,9 +157,16 @@ def fit(
                     )
                 if on_gradient is not None:
                     on_gradient(inner)
+                for parameter, rows, _ in still:
+                    if parameter.grad is not None:
+                        parameter.grad[rows] = 0
                 fabric.clip_gradients(module, optimiser, max_norm=CLIP_NORM, error_if_nonfinite=False)
                 optimiser.step()
                 bar.advance(1)
+        with torch.no_grad():
+            # Running statistics move without gradients.
+            for parameter, rows, values in still:
+                parameter[rows] = values
         return inner.cpu().to_graph()
 
 

@@ -319,6 +319,38 @@ def test_a_task_that_can_lose_no_more_does_not_stop_the_others() -> None:
     assert left(small, "b") < 0.7 and left(small, "c") < 0.7
 
 
+def test_of_tasks_that_fail_together_the_worst_alone_is_finished_and_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = separate()
+    whole = {task: expected_macs(restrict(net, [task]), {1: 1.0}) for task in net.tasks}
+    frozen: list[int] = []
+
+    def fit(current: MultitaskGraph, *rest: object, **options: object) -> MultitaskGraph:
+        frozen.append(next(item for item in rest if isinstance(item, Recipe)).frozen)
+        return current
+
+    def drops(candidate: MultitaskGraph) -> Mapping[str, float]:
+        left = {task: expected_macs(restrict(candidate, [task]), {1: 1.0}) / whole[task] for task in net.tasks}
+        # Whatever is cut breaks a, and b with it; once a is left alone, b bears far more.
+        touched = left["a"] < 1
+        return {
+            "a": 9.0 if touched else 0.0,
+            "b": 2.0 if touched or left["b"] < 0.4 else 0.0,
+            "c": 2.0 if left["c"] < 0.9 else 0.0,
+        }
+
+    monkeypatch.setattr("pamc.prune.search.fit", fit)
+    given = pruning(net, Budget(None, dict.fromkeys(net.tasks, 1.0)), workload={7: 1.0}, drops=drops)
+
+    def step(state: State, recipe: Recipe, cut: Cut) -> tuple[State, MultitaskGraph]:
+        stakes = {name: np.ones((4, state.net.spaces.sizes[name])) for name in state.net.prunable}
+        return state, prune_to(state.net, stakes, {7: 1.0}, cut.macs, spared=cut.spared)
+
+    small = prune_iteratively(net, given, replace(QUICK, epochs=1, detours=0), step)
+    assert expected_macs(restrict(small, ["a"]), {1: 1.0}) == whole["a"]
+    assert expected_macs(restrict(small, ["b"]), {1: 1.0}) < 0.7 * whole["b"]
+    assert {0, 1} <= set(frozen) and frozen == sorted(frozen)
+
+
 def test_a_network_that_keeps_its_budget_is_not_trained_before_it_is_cut() -> None:
     net = separate()
     memory = Memory()

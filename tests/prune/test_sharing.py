@@ -149,6 +149,28 @@ def test_a_budget_that_no_sharing_keeps_leaves_the_networks_alone() -> None:
     assert cost(shared, 7).macs == sum(cost(part, 1).macs for part in alone(net).values())
 
 
+def test_of_two_starts_the_cheaper_result_counts() -> None:
+    net = separate()
+    parts = {part: alone(net, part) for part in (0.5, 0.6)}
+    asked = []
+
+    def start(task: str, fraction: float) -> MultitaskGraph:
+        asked.append(fraction)
+        return parts[0.6 if fraction == 0.5 else 0.5][task]
+
+    given = replace(pruning(net, Budget(None, dict.fromkeys(net.tasks, -1.0))), alone=start)
+    entry, quick = METHODS.get("share"), {"recover": 2, "share_recover": 2, "epochs": 1}
+    dear, cheap = (sum(cost(one, 1).macs for one in parts[part].values()) for part in (0.6, 0.5))
+    # Nothing can be shared within these budgets, so the results are what they started from.
+    assert cheap < dear
+    assert cost(entry.function(net, given, METHODS.parse_options("share", quick)), 7).macs == cheap
+    assert set(asked) == {0.5, 1.0}
+    asked.clear()
+    alone_half = METHODS.parse_options("share", {**quick, "race": False})
+    assert cost(entry.function(net, given, alone_half), 7).macs == dear
+    assert set(asked) == {0.5}
+
+
 def test_share_says_what_it_needs() -> None:
     net = separate()
     with pytest.raises(ConfigError, match="accuracy budget"):

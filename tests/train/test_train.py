@@ -51,6 +51,27 @@ def test_training_keeps_forbidden_links_at_zero_and_lowers_the_loss() -> None:
             assert (links[~mask] == 0).all()
 
 
+@pytest.mark.parametrize("name", ["lenet", "se_resnet"])
+def test_a_frozen_task_answers_as_before_while_the_others_learn(name: str) -> None:
+    net = shared(separate(name))
+    data = samples(net, 64)
+    other = Samples(data.x, {task: values[::-1].copy() for task, values in data.labels.items()})
+    recipe = Recipe(4, 32, learning_rate=0.05, distill=0.0, frozen=net.task_set(["b"]))
+    key = net.graph.by_name[net.graph.outputs["b"]].params["weight"]
+    heads = []
+
+    def watch(module: MultitaskModule) -> None:
+        heads.append(module.param(key).detach().clone())
+
+    before = evaluate(net.graph, torch.from_numpy(data.x))
+    trained = fit(net, other, targets(net), recipe, QuietProgress(), on_gradient=watch)
+    after = evaluate(trained.graph, torch.from_numpy(data.x))
+    # Not only at the end: what the others read must not move while they learn to read it.
+    assert len(heads) == 4 and all(torch.equal(head, heads[0]) for head in heads)
+    assert torch.equal(after["b"], before["b"])
+    assert not torch.allclose(after["a"], before["a"], atol=1e-2)
+
+
 def test_input_normalisation_does_not_move() -> None:
     from pamc.capture import align, capture
     from pamc.spec import Normalize
