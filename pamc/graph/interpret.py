@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pamc.graph.cost import graph_macs
 from pamc.graph.ir import Graph, MultitaskGraph, Node
 from pamc.graph.ops import (
     IN,
@@ -30,6 +31,7 @@ from pamc.graph.ops import (
     Softmax,
     Unflatten,
 )
+from pamc.graph.threads import threads_for
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,6 +47,7 @@ Storing = Callable[[Node, Tensor], Tensor]
 
 MOMENTUM = 0.1
 MOST_VALUES = 2**27
+PART = 64
 
 _ACTIVATIONS: Mapping[str, Callable[[Tensor, float], Tensor]] = {
     "relu": lambda x, _: F.relu(x),
@@ -159,14 +162,15 @@ def parts(graph: Graph, x: NDArray[np.generic] | Tensor, most: int | None = None
 
 
 def evaluate(
-    graph: Graph, x: NDArray[np.generic] | Tensor, *, dtype: torch.dtype = torch.float32, batch: int = 256
+    graph: Graph, x: NDArray[np.generic] | Tensor, *, dtype: torch.dtype = torch.float32, batch: int = PART
 ) -> dict[str, Tensor]:
     """The graph's outputs by name, in inference mode on the CPU, in the given precision."""
     held = tensors(graph, dtype)
     pieces: list[dict[str, Tensor]] = []
     with torch.no_grad():
         for part in parts(graph, x, batch):
-            values = run(graph, part, lambda node, role: held[node.params[role]])
+            with threads_for(graph_macs(graph) * len(part)):
+                values = run(graph, part, lambda node, role: held[node.params[role]])
             pieces.append({name: values[value] for name, value in graph.outputs.items()})
     return {name: torch.cat([piece[name] for piece in pieces]) for name in graph.outputs}
 
@@ -183,8 +187,8 @@ def read_values(net: MultitaskGraph, x: NDArray[np.generic]) -> Iterator[dict[st
         )
         for space in net.prunable
     }
-    for part in parts(net.graph, x):
-        with torch.no_grad():
+    for part in parts(net.graph, x, PART):
+        with torch.no_grad(), threads_for(graph_macs(net.graph) * len(part)):
             values = run(net.graph, part, lambda node, role: held[node.params[role]])
         yield {
             space: [

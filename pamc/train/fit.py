@@ -18,6 +18,7 @@ from pamc.errors import UserCodeError
 from pamc.graph import MultitaskGraph, cost
 from pamc.graph.interpret import evaluate
 from pamc.graph.owners import DTYPE
+from pamc.graph.threads import threads_for
 from pamc.progress import Progress
 from pamc.train.metrics import Target, task_loss
 from pamc.train.module import MultitaskModule
@@ -27,7 +28,6 @@ from pamc.train.samples import Samples, batches
 __all__ = ["Recipe", "fit", "predict"]
 
 CLIP_NORM = 5.0
-MACS_FOR_THREADS = 5e8
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +60,14 @@ def _deterministic(seed: int, work: float) -> Iterator[None]:
     state, algorithms = torch.get_rng_state(), torch.are_deterministic_algorithms_enabled()
     memory: Any = torch.utils.deterministic
     filled = memory.fill_uninitialized_memory
-    threads = torch.get_num_threads()
     torch.manual_seed(seed)
     torch.use_deterministic_algorithms(True, warn_only=True)
     # Nothing here reads memory that nobody wrote, and filling it takes a tenth of the time.
     memory.fill_uninitialized_memory = False
-    if work < MACS_FOR_THREADS:
-        # Handing a small layer to several threads takes longer than computing it.
-        torch.set_num_threads(1)
     try:
-        yield
+        with threads_for(work):
+            yield
     finally:
-        torch.set_num_threads(threads)
         torch.set_rng_state(state)
         torch.use_deterministic_algorithms(algorithms)
         memory.fill_uninitialized_memory = filled
