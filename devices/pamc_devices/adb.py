@@ -28,6 +28,8 @@ __all__ = ["AdbDevice", "adb_program", "driver"]
 _SECONDS = 20.0
 # A daemon that has just started, or a link that came back, needs a moment until it takes commands.
 _PATIENCE = 5.0
+# How long a link that is being made may look broken.
+_HANDSHAKE = 1.0
 _SIGNS = (
     Sign(
         r"unauthorized|still authorizing|failed to authenticate",
@@ -132,10 +134,14 @@ class AdbDevice(ShellDevice):
 
     def _connect(self) -> None:
         _start_server()
-        deadline = time.monotonic() + _PATIENCE
+        began = time.monotonic()
         while (trouble := self._trouble()) is not None:
-            if not isinstance(trouble, OfflineError) or time.monotonic() > deadline:
+            waited = time.monotonic() - began
+            if not isinstance(trouble, OfflineError) or waited > _PATIENCE:
                 raise trouble
+            if self._endpoint is not None and waited > _HANDSHAKE:
+                # A link that broke stays in the server's list, and connecting again does nothing while it is there.
+                _adb([adb_program(), "disconnect", self._endpoint])
             time.sleep(0.25)
         features = _adb([*self._command(), "features"])
         if "shell_v2" not in _text(features).split():
@@ -158,9 +164,10 @@ class AdbDevice(ShellDevice):
         if state.status == 0 and state.stdout.strip() == b"device":
             return None
         trouble = self._refusal(_text(state))
-        if self._endpoint is not None and isinstance(trouble, OfflineError):
-            # A link that broke stays in the server's list, and connecting again does nothing while it is there.
-            _adb([adb_program(), "disconnect", self._endpoint])
+        if self._endpoint is not None and isinstance(trouble, AbsentError):
+            # The server had it just now, and its list is that of all programs here.
+            why = "another program on this machine has disconnected it"
+            return OfflineError("the device is not connected any more", where=self.url, why=why, cure="try again")
         return trouble
 
 
