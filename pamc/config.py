@@ -2,12 +2,11 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pamc.config_checks import Checker, merge_methods, prune_methods
 from pamc.config_schema import (
     MAX_TASKS,
-    QUANTIZE,
     TASK_NAME,
     BudgetModel,
     DataModel,
@@ -27,11 +26,13 @@ from pamc.registry import did_you_mean, method_names, options_schema
 from pamc.spec import (
     Budget,
     DataSpec,
+    Effort,
     FunctionRef,
     InputSpec,
     MethodSpec,
     Normalize,
     PruneSpec,
+    QuantizeKind,
     QuantizeSpec,
     Spec,
     TaskSpec,
@@ -111,7 +112,7 @@ def load_spec(path: Path) -> Spec:
     )
 
 
-def overridden(spec: Spec, quantize: str | None, emit: tuple[str, ...] | None, effort: str | None) -> Spec:
+def overridden(spec: Spec, quantize: str | None, emit: tuple[str, ...] | None, effort: Effort | None) -> Spec:
     """`spec` with what is given of a kind of numbers, formats and an effort. ConfigError for an unknown format."""
     for name in emit or ():
         find_exporter(name)
@@ -276,8 +277,9 @@ def _share(check: Checker, raw: dict[str, Any], costs: bool) -> None:
 
 
 def _quantize(check: Checker, value: object) -> QuantizeSpec:
-    if isinstance(value, str) and value not in QUANTIZE:
-        what = f"quantize must be {' or '.join(QUANTIZE)}, not '{value}'{did_you_mean(value, QUANTIZE)}"
+    kinds = get_args(QuantizeKind)
+    if isinstance(value, str) and value not in kinds:
+        what = f"quantize must be {' or '.join(kinds)}, not '{value}'{did_you_mean(value, kinds)}"
         check.add(("quantize",), what)
         return QuantizeSpec()
     entry = {"kind": value} if isinstance(value, str) else value

@@ -5,9 +5,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pamc.spec import Effort, QuantizeKind
+
 __all__ = [
     "MAX_TASKS",
-    "QUANTIZE",
     "TASK_NAME",
     "BudgetModel",
     "DataModel",
@@ -24,7 +25,6 @@ __all__ = [
 
 TASK_NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_-]{0,31}$")
 MAX_TASKS = 16
-QUANTIZE = ("none", "fp16", "int8")
 
 _Number = Annotated[float, Field(allow_inf_nan=False)]
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -112,8 +112,7 @@ class PruneModel(_Model):
     method: Annotated[str, Field(description="a pruner, or none")] = "taylor"
     budget: BudgetModel | None = None
     effort: Annotated[
-        Literal["quick", "normal", "thorough"],
-        Field(description="how long the search for the smallest network may take; options go before it"),
+        Effort, Field(description="how long the search for the smallest network may take; options go before it")
     ] = "normal"
     options: dict[str, object] = {}
 
@@ -133,7 +132,7 @@ class QuantizeModel(_Model):
     """How the numbers of the bundle are stored."""
 
     kind: Annotated[
-        Literal["none", "fp16", "int8"],
+        QuantizeKind,
         Field(description="none: float32; fp16: weights as float16; int8: weights and values"),
     ]
     samples: Annotated[int, Field(ge=1, description="int8: training samples that ranges are measured on")] = 512
@@ -169,7 +168,7 @@ class FileModel(SettingsModel):
     merge: MergeModel = MergeModel()
     prune: PruneModel = PruneModel()
     train: TrainModel = TrainModel()
-    quantize: Literal["none", "fp16", "int8"] | QuantizeModel = "none"
+    quantize: QuantizeKind | QuantizeModel = "none"
     task_sets: Annotated[
         Literal["all"] | list[str] | None,
         Field(description="task sets to emit, such as [a, a+b]; default: all up to 4 tasks, else singles and all"),

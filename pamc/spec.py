@@ -3,15 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 __all__ = [
     "Budget",
     "DataSpec",
+    "Effort",
     "FunctionRef",
     "InputSpec",
     "MethodSpec",
     "Normalize",
     "PruneSpec",
+    "QuantizeKind",
     "QuantizeSpec",
     "Spec",
     "TaskSpec",
@@ -19,6 +22,12 @@ __all__ = [
 ]
 
 DEFAULT_MAX_DROP = 1.0
+
+QuantizeKind = Literal["none", "fp16", "int8"]
+"""The numbers of a bundle; none: float32."""
+
+Effort = Literal["quick", "normal", "thorough"]
+"""How long the search for the smallest network may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +106,7 @@ class PruneSpec:
     method: str = "taylor"
     budget: Budget = Budget(max_drop=DEFAULT_MAX_DROP)
     options: Mapping[str, object] = field(default_factory=dict)
-    effort: str = "normal"
+    effort: Effort = "normal"
 
 
 @dataclass(frozen=True, slots=True)

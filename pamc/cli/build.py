@@ -3,16 +3,16 @@
 import sys
 from pathlib import Path
 from shutil import get_terminal_size
+from typing import get_args
 
 import click
 
 from pamc.cli.common import json_option, make_progress, output_options, print_json, spec_argument
+from pamc.spec import Effort, QuantizeKind
 
 __all__ = ["command"]
 
 TARGETS = ("arm64", "armv7", "x86_64", "android-arm64")
-QUANTIZE = ("none", "fp16", "int8")
-EFFORTS = ("quick", "normal", "thorough")
 STAGES = ("capture", "align", "merge", "prune", "lower", "export")
 
 
@@ -40,9 +40,9 @@ def _target(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
     show_default=True,
     help="Machine to build for, or a board or phone that pamc knows, such as rpi4 or pixel-8.",
 )
-@click.option("--quantize", type=click.Choice(QUANTIZE), help="Kind of numbers, instead of MODEL_YAML's.")
+@click.option("--quantize", type=click.Choice(get_args(QuantizeKind)), help="Kind of numbers, instead of MODEL_YAML's.")
 @click.option("--emit", metavar="A,B", help="Export formats, such as onnx,tflite, instead of MODEL_YAML's.")
-@click.option("--effort", type=click.Choice(EFFORTS), help="How long to search, instead of MODEL_YAML's.")
+@click.option("--effort", type=click.Choice(get_args(Effort)), help="How long to search, instead of MODEL_YAML's.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the bundle.  [default: build/NAME]")
 @click.option("--stop-after", type=click.Choice(STAGES), help="End after this stage; no bundle is written.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done and what it would cost.")
@@ -57,7 +57,7 @@ def command(
     target: str,
     quantize: str | None,
     emit: str | None,
-    effort: str | None,
+    effort: Effort | None,
     out: Path | None,
     stop_after: str | None,
     dry_run: bool,

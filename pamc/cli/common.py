@@ -87,7 +87,7 @@ def print_json(value: object) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
 
 
-def check_writable(path: Path, what: str = "file") -> None:
+def check_writable(path: Path) -> None:
     """Refuse, before long work, a file that could not be written after it. Raises OutputError."""
     from pamc.errors import OutputError
 
@@ -99,7 +99,7 @@ def check_writable(path: Path, what: str = "file") -> None:
         why = "this user may not write there"
     else:
         return
-    raise OutputError(f"the {what} cannot be written", where=str(path), why=why, cure="name another file")
+    raise OutputError("the file cannot be written", where=str(path), why=why, cure="name another file")
 
 
 def write_text(path: Path, text: str, what: str = "file") -> None:

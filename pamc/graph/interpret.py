@@ -165,11 +165,11 @@ def evaluate(
     graph: Graph, x: NDArray[np.generic] | Tensor, *, dtype: torch.dtype = torch.float32, batch: int = PART
 ) -> dict[str, Tensor]:
     """The graph's outputs by name, in inference mode on the CPU, in the given precision."""
-    held = tensors(graph, dtype)
+    held, macs = tensors(graph, dtype), graph_macs(graph)
     pieces: list[dict[str, Tensor]] = []
     with torch.no_grad():
         for part in parts(graph, x, batch):
-            with threads_for(graph_macs(graph) * len(part)):
+            with threads_for(macs * len(part)):
                 values = run(graph, part, lambda node, role: held[node.params[role]])
             pieces.append({name: values[value] for name, value in graph.outputs.items()})
     return {name: torch.cat([piece[name] for piece in pieces]) for name in graph.outputs}
@@ -180,7 +180,7 @@ def read_values(net: MultitaskGraph, x: NDArray[np.generic]) -> Iterator[dict[st
 
     One part of ``x`` after another, since all of a large network's values do not fit into memory.
     """
-    held = tensors(net.graph)
+    held, macs = tensors(net.graph), graph_macs(net.graph)
     places = {
         space: dict.fromkeys(
             (net.graph.by_name[link.reader].inputs[0], link.start, link.block) for link in net.spaces.readers[space]
@@ -188,7 +188,7 @@ def read_values(net: MultitaskGraph, x: NDArray[np.generic]) -> Iterator[dict[st
         for space in net.prunable
     }
     for part in parts(net.graph, x, PART):
-        with torch.no_grad(), threads_for(graph_macs(net.graph) * len(part)):
+        with torch.no_grad(), threads_for(macs * len(part)):
             values = run(net.graph, part, lambda node, role: held[node.params[role]])
         yield {
             space: [

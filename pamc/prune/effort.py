@@ -7,10 +7,11 @@ from dataclasses import fields
 from typing import Any
 
 from pamc.prune.registry import METHODS
+from pamc.spec import Effort
 
 __all__ = ["search_options"]
 
-_DEFAULTS: Mapping[str, Mapping[str, object]] = {
+_DEFAULTS: Mapping[Effort, Mapping[str, object]] = {
     "quick": {
         "step": 0.25,
         "recover": 30,
@@ -36,7 +37,7 @@ _DEFAULTS: Mapping[str, Mapping[str, object]] = {
 }
 
 
-def search_options(method: str, effort: str, given: Mapping[str, object]) -> Any:
+def search_options(method: str, effort: Effort, given: Mapping[str, object]) -> Any:
     """The options of pruner ``method``: those ``given``, else those of the ``effort``, else the pruner's own.
 
     Raises ConfigError for an unknown pruner and for options that it does not take.

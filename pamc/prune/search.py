@@ -275,22 +275,21 @@ class _Search:
         fine-tuned, and the task that broke its budget most of all in the candidate after it.
         """
         snapshots = descent.snapshots
-        low, high, best = -1 if proven is None else 0, len(snapshots), proven
-        broken = None
+        low, high, best, broken = -1 if proven is None else 0, len(snapshots), proven, None
         # Fine-tuning only helps, so the end of the range lies somewhere after the guess.
         probe = min(max((descent.inside + len(snapshots)) // 2, low + 1), len(snapshots) - 1)
         while high - low > 1:
             snapshot = snapshots[probe]
             net, drops = self.candidate(probe, snapshot)
             worst = most_over(self.pruning, drops)
-            over = f"{excess(self.pruning, drops):.2f} over the budget, most of all {worst}"
-            self.pruning.progress.note(f"candidate {probe}: {'inside the budget' if worst is None else over}")
             if worst is None:
-                low = probe
+                verdict, low = "inside the budget", probe
                 weights = balanced(self.pruning, snapshot.weights, drops, TUNED_BALANCE)
                 best = Snapshot(State(net, snapshot.state.memory), weights, f"{snapshot.path}t", snapshot.spared)
             else:
+                verdict = f"{excess(self.pruning, drops):.2f} over the budget, most of all {worst}"
                 high, broken = probe, worst
+            self.pruning.progress.note(f"candidate {probe}: {verdict}")
             probe = (low + high) // 2
         return best, broken
 
@@ -303,7 +302,7 @@ class _Search:
         # What computes as the originals do needs no training to keep the budget, and small data would only harm it.
         kept = excess(self.pruning, self.pruning.drops(net)) <= 0
         best = start if kept else None
-        if best is None:
+        if not kept:
             start = self.warmed(start)
         halved = detours = finished = 0
         while True:
@@ -323,26 +322,27 @@ class _Search:
             if halved < self.schedule.halvings:
                 halved += far or stuck
             elif stuck:
-                done = 0 if broken is None else finished | net.task_set([broken])
-                if done not in (0, finished, net.everyone):
-                    finished = done
+                # A task alone has nobody to go on with.
+                with_it = finished if broken is None else finished | net.task_set([broken])
+                if with_it not in (finished, net.everyone):
+                    finished = with_it
                     self.pruning.progress.note(f"{broken} is finished, on with the others")
                     continue
                 if detours == self.schedule.detours or len(descent.snapshots) == 1:
                     break
                 detours += 1
                 best = replace(best, spared=united(best.spared, descent.snapshots[1].lost))
-        if best is None and kept:
+        if best is not None:
+            return best.state.net
+        if kept:
             return net
-        if best is None:
-            _, drops = self.candidate(0, start)
-            worst = ", ".join(f"{task} by {value:.2f}" for task, value in drops.items())
-            raise GoalMissedError(
-                "no network keeps every task inside its accuracy budget",
-                why=f"even before pruning, after fine-tuning, the tasks drop: {worst}",
-                cure="raise max_drop, train longer (train: {epochs: ...}), give more data, or merge less",
-            )
-        return best.state.net
+        _, drops = self.candidate(0, start)
+        worst = ", ".join(f"{task} by {value:.2f}" for task, value in drops.items())
+        raise GoalMissedError(
+            "no network keeps every task inside its accuracy budget",
+            why=f"even before pruning, after fine-tuning, the tasks drop: {worst}",
+            cure="raise max_drop, train longer (train: {epochs: ...}), give more data, or merge less",
+        )
 
 
 def prune_iteratively(net: MultitaskGraph, pruning: Pruning, schedule: Schedule, step: Step) -> MultitaskGraph:
