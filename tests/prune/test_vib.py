@@ -161,3 +161,25 @@ def test_options_are_checked() -> None:
     with pytest.raises(ValueError, match="gate_rate"):
         VibOptions(gate_rate=0)
     assert VibOptions().exponent == 0
+
+
+def test_a_finished_task_answers_as_before_to_the_bit() -> None:
+    """Means that are folded into readers must not move what a finished task reads."""
+    net = shared(separate())
+    owners = {space: vector.copy() for space, vector in net.owners.items()}
+    for space in net.prunable:
+        owners[space][: len(owners[space]) // 2] = 1
+    net = net.with_owners(owners)
+    given = pruning(net, Budget(None, dict.fromkeys(net.tasks, 100.0)))
+    ones = {space: np.ones(net.spaces.sizes[space]) for space in net.prunable}
+    gates = Gates(net, ones, {}, 0.1, frozen=2)
+    recipe = Recipe(4, 32, 0.01, 0.9, 0, {}, frozen=2)
+    trained = fit(net, given.train, given.targets, recipe, given.progress, label="", regulariser=gates)
+    after = folded(trained, gates.means())
+    x = given.train.x[:8]
+    first, second, _ = net.tasks
+    assert torch.equal(evaluate(after.graph, x)[second], evaluate(net.graph, x)[second])
+    assert not torch.allclose(evaluate(after.graph, x)[first], evaluate(net.graph, x)[first])
+    moved = np.concatenate([np.abs(mean - 1) > 1e-3 for mean in gates.means().values()])
+    serves = np.concatenate([(net.owners[space] & 2) != 0 for space in net.prunable])
+    assert moved[~serves].any() and not moved[serves].any()

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from pamc.graph import MultitaskGraph
 from pamc.graph.interpret import Reading
+from pamc.graph.owners import DTYPE
 from pamc.prune.moves import Saliency, unit_price
 from pamc.prune.options import MoveOptions, prune_step
 from pamc.prune.registry import METHODS, Pruning
@@ -71,11 +72,16 @@ class Gates(Regulariser):
     """A gate on every unit that can be pruned, and the divergence of all of them as penalty.
 
     ``weights`` are ``{space: (units,)}``, the weight of each gate's divergence; ``log_alpha`` ``{space: (1, units)}``
-    where a step before left it.
+    where a step before left it. Units that serve a task in the mask ``frozen`` are read as they are.
     """
 
     def __init__(
-        self, net: MultitaskGraph, weights: Mapping[str, NDArray[np.float64]], log_alpha: Memory, rate: float
+        self,
+        net: MultitaskGraph,
+        weights: Mapping[str, NDArray[np.float64]],
+        log_alpha: Memory,
+        rate: float,
+        frozen: int = 0,
     ) -> None:
         super().__init__()
         self.rate = rate
@@ -87,9 +93,9 @@ class Gates(Regulariser):
         ]
         self.mean = nn.Parameter(torch.ones(sum(self._sizes)))
         self.log_variance = nn.Parameter(torch.tensor(np.concatenate(first), dtype=torch.float32))
-        self.register_buffer(
-            "weights", torch.tensor(np.concatenate([weights[space] for space in self._spaces])).float()
-        )
+        gated = {space: (net.owners[space] & DTYPE(frozen)) == 0 for space in self._spaces}
+        counted = np.concatenate([weights[space] * gated[space] for space in self._spaces])
+        self.register_buffer("weights", torch.tensor(counted).float())
         self._index: dict[str, str] = {}
         starts = dict(zip(self._spaces, np.cumsum([0, *self._sizes[:-1]]), strict=True))
         read = {net.graph.by_name[link.reader].inputs[0] for links in net.spaces.readers.values() for link in links}
@@ -97,8 +103,10 @@ class Gates(Regulariser):
             parts = []
             for seg in net.spaces.layouts[value]:
                 size = net.spaces.sizes[seg.space]
-                # Units that cannot be pruned read the constant gate at the end.
-                units = starts[seg.space] + np.arange(size) if seg.space in starts else np.full(size, sum(self._sizes))
+                # Units that have no gate of their own are read through the constant one at the end.
+                units = np.full(size, sum(self._sizes))
+                if seg.space in starts:
+                    units = np.where(gated[seg.space], starts[seg.space] + np.arange(size), units)
                 parts.append(np.repeat(units, seg.block))
             if any(seg.space in starts for seg in net.spaces.layouts[value]):
                 self._index[value] = f"i{number}"
@@ -163,7 +171,7 @@ def vib(net: MultitaskGraph, pruning: Pruning, options: VibOptions) -> Multitask
 
     def step(state: State, recipe: Recipe, cut: Cut) -> tuple[State, MultitaskGraph]:
         weights = {space: options.kl * share for space, share in kl_weights(state.net, pruning.workload).items()}
-        gates = Gates(state.net, weights, state.memory, options.gate_rate)
+        gates = Gates(state.net, weights, state.memory, options.gate_rate, recipe.frozen)
         trained = fit(
             state.net, pruning.train, pruning.targets, recipe, pruning.progress, label="pruning", regulariser=gates
         )
