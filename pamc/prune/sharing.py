@@ -6,14 +6,14 @@ either of the two reads it. No task set can cost more afterwards, so what is lef
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pamc.graph import MultitaskGraph, expected_macs
+from pamc.graph import MultitaskGraph, Node, expected_macs
 from pamc.graph.interpret import read_values
 from pamc.graph.owners import DTYPE, Owners
 from pamc.prune.moves import Saliency, unit_price
@@ -75,31 +75,62 @@ class _Sums:
         return Responses(self.guess + shift, self.products - np.outer(self.total, shift))
 
 
-def _coverage(net: MultitaskGraph, space: str, unit: int, owners: int) -> float:
-    """Share of the energy of a unit's incoming weights that it may still read with these owners.
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """Two units of a space that may become one: the owners of both, the loss at stake, their correlation, and the
+    expected multiply-accumulates saved."""
 
-    0 when one of its layers would have nothing to read at all. (In a residual stage the stream and the inner layers
-    read each other, so a pair of either alone is always refused there.)
+    space: str
+    kept: int
+    gone: int
+    owners: int
+    stake: float
+    alike: float
+    saving: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Move:
+    """Pairs that are shared together; ``score`` is what they may cost in accuracy per saving."""
+
+    pairs: tuple[_Pair, ...]
+    score: float
+
+    @classmethod
+    def of(cls, pairs: Sequence[_Pair], covered: Sequence[float], exponent: float) -> _Move:
+        """``covered``: of each pair the coverage after the move."""
+        lost = [
+            pair.stake * np.sqrt(max(0.0, 1.0 - pair.alike**2 * part))
+            for pair, part in zip(pairs, covered, strict=True)
+        ]
+        return cls(tuple(pairs), float(sum(lost)) / sum(pair.saving for pair in pairs) ** exponent)
+
+    @property
+    def rank(self) -> tuple[object, ...]:
+        """The key to sort by; no two moves have the same."""
+        return (self.score, [(pair.space, pair.kept, pair.gone) for pair in self.pairs])
+
+
+def _readable(net: MultitaskGraph, pair: _Pair) -> Iterator[tuple[Node, NDArray[np.bool_]]]:
+    """The layers that make the shared unit, and which of their input channels it may read."""
+    for name in net.spaces.producers[pair.space]:
+        node = net.graph.by_name[name]
+        yield node, (net.owners_along(node.inputs[0]) & DTYPE(pair.owners)) == DTYPE(pair.owners)
+
+
+def _coverage(net: MultitaskGraph, pair: _Pair) -> float:
+    """Share of the energy of the unit's incoming weights that it may still read when the tasks of both own it.
+
+    0 when one of its layers would have nothing to read at all.
     """
     kept = total = 0.0
-    for name in net.spaces.producers[space]:
-        node = net.graph.by_name[name]
-        energy = np.square(net.graph.array(node, "weight")[unit].astype(np.float64))
+    for node, allowed in _readable(net, pair):
+        energy = np.square(net.graph.array(node, "weight")[pair.kept].astype(np.float64))
         energy = energy.reshape(len(energy), -1).sum(axis=1)
-        allowed = (net.owners_along(node.inputs[0]) & DTYPE(owners)) == DTYPE(owners)
         if not allowed.any():
             return 0.0
         kept, total = kept + float(energy[allowed].sum()), total + float(energy.sum())
     return kept / total if total > 0 else 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Pair:
-    score: float
-    saving: float
-    space: str
-    kept: int
-    gone: int
 
 
 def _pairs(
@@ -107,11 +138,9 @@ def _pairs(
     seen: Mapping[str, Responses],
     saliency: Saliency,
     workload: Mapping[int, float],
-    exponent: float,
     similarity: float,
-) -> list[_Pair]:
-    """Candidates by what they may cost in accuracy per saving, the best first."""
-    found = []
+) -> Iterator[_Pair]:
+    """All pairs of units of different tasks that are alike and save something."""
     price = unit_price(net, workload)
     for space in net.prunable:
         owners = net.owners[space]
@@ -123,13 +152,75 @@ def _pairs(
                 continue
             saving = price(space, first) + price(space, second) - price(space, first | second)
             kept, gone = (one, other) if stake[one] >= stake[other] else (other, one)
-            covered = _coverage(net, space, int(kept), first | second)
-            if saving <= 0 or covered == 0.0:
-                continue
-            lost = np.sqrt(max(0.0, 1.0 - alike[one, other] ** 2 * covered))
-            score = float((stake[one] + stake[other]) * lost / saving**exponent)
-            found.append(_Pair(score, saving, space, int(kept), int(gone)))
-    return sorted(found, key=lambda pair: (pair.score, pair.space, pair.kept, pair.gone))
+            if saving > 0:
+                lost = float(stake[one] + stake[other])
+                yield _Pair(space, int(kept), int(gone), first | second, lost, float(alike[one, other]), saving)
+
+
+def _joined(net: MultitaskGraph, pairs: Iterable[_Pair]) -> MultitaskGraph:
+    """Owners with the pairs shared, weights as they were."""
+    owners = {space: vector.copy() for space, vector in net.owners.items()}
+    for pair in pairs:
+        owners[pair.space][pair.kept] = pair.owners
+        owners[pair.space][pair.gone] = 0
+    return replace(net, owners=owners)
+
+
+def _stage(net: MultitaskGraph, first: _Pair, starved: Mapping[tuple[str, int], Sequence[_Pair]]) -> frozenset[str]:
+    """The spaces in which units must become shared together, for ``first`` to have something to read in every layer.
+
+    In a residual stage the stream and the inner layers read each other: none can begin alone. Empty where ``first``
+    waits for a layer that can begin alone, or that has no such pair.
+    """
+    chosen = {first.space: first}
+    while True:
+        joined = _joined(net, chosen.values())
+        missing = {
+            segment.space
+            for pair in chosen.values()
+            for node, allowed in _readable(joined, pair)
+            if not allowed.any()
+            for segment in net.spaces.layouts[node.inputs[0]]
+        }
+        if not missing:
+            return frozenset(chosen)
+        more = {space: starved[space, first.owners][0] for space in missing if (space, first.owners) in starved}
+        if not more:
+            return frozenset()
+        chosen |= more
+
+
+def _matched(pairs: Iterable[_Pair], exponent: float) -> Mapping[tuple[str, int], Sequence[_Pair]]:
+    """Pairs by space and owners, the best first, those of the same owners without a unit in common."""
+    found: dict[tuple[str, int], list[_Pair]] = {}
+    taken: set[tuple[str, int, int]] = set()
+    for pair in sorted(pairs, key=lambda pair: _Move.of([pair], [1.0], exponent).rank):
+        ends = {(pair.space, pair.owners, unit) for unit in (pair.kept, pair.gone)}
+        if not ends & taken:
+            taken |= ends
+            found.setdefault((pair.space, pair.owners), []).append(pair)
+    return found
+
+
+def _moves(net: MultitaskGraph, pairs: Iterable[_Pair], exponent: float) -> list[_Move]:
+    """Candidates, the best first: single pairs, and of stages that none can begin alone 1, 2, 4 ... pairs a space."""
+    found, starving = [], []
+    for pair in pairs:
+        covered = _coverage(net, pair)
+        if covered > 0:
+            found.append(_Move.of([pair], [covered], exponent))
+        else:
+            starving.append(pair)
+    starved = _matched(starving, exponent)
+    stages = {(_stage(net, first, starved), first.owners) for first, *_ in starved.values()}
+    for stage, owners in stages:
+        ranked = [starved[space, owners] for space in sorted(stage)]
+        most = max(map(len, ranked), default=0)
+        for size in (1 << power for power in range(most.bit_length())):
+            together = [pair for column in ranked for pair in column[: most if 2 * size > most else size]]
+            joined = _joined(net, together)
+            found.append(_Move.of(together, [_coverage(joined, pair) for pair in together], exponent))
+    return sorted(found, key=lambda move: move.rank)
 
 
 def _redirect(params: dict[str, NDArray[np.floating]], net: MultitaskGraph, pair: _Pair, seen: Responses) -> None:
@@ -165,22 +256,22 @@ def share_to(
     Units with a mask in ``spared``, ``{space: (units,)}``, stay as they are. Those that went are left dead.
     """
     seen = responses(net, x)
-    pairs = _pairs(net, seen, saliency, workload, exponent, similarity)
-    owners = {space: net.owners[space].copy() for space in net.prunable}
+    moves = _moves(net, _pairs(net, seen, saliency, workload, similarity), exponent)
     params = {key: np.array(array) for key, array in net.graph.params.items()}
+    shared: list[_Pair] = []
     touched: set[tuple[str, int]] = set()
     current, estimate = expected_macs(net, workload), 0.0
-    for pair in pairs:
+    for move in moves:
         if current <= macs:
             break
-        ends = {(pair.space, pair.kept), (pair.space, pair.gone)}
-        if ends & touched or (spared and (spared[pair.space][[pair.kept, pair.gone]]).any()):
+        ends = {(pair.space, unit) for pair in move.pairs for unit in (pair.kept, pair.gone)}
+        if ends & touched or (spared and any(spared[space][unit] for space, unit in ends)):
             continue
         touched |= ends
-        _redirect(params, net, pair, seen[pair.space])
-        owners[pair.space][pair.kept] |= owners[pair.space][pair.gone]
-        owners[pair.space][pair.gone] = 0
-        estimate += pair.saving
+        for pair in move.pairs:
+            _redirect(params, net, pair, seen[pair.space])
+            estimate += pair.saving
+        shared += move.pairs
         if estimate >= CHUNK * max(current - macs, 1.0):
-            current, estimate = expected_macs(replace(net, owners={**net.owners, **owners}), workload), 0.0
-    return replace(net, owners={**net.owners, **owners}).with_params(params)
+            current, estimate = expected_macs(_joined(net, shared), workload), 0.0
+    return _joined(net, shared).with_params(params)
