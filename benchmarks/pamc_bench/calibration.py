@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 from pamc.errors import ConfigError
 from pamc.export import Exporter, Session
 from pamc.graph import Graph
-from pamc.graph.cost import graph_macs, graph_params
-from pamc.lower import Plan, load_target, target_names
+from pamc.lower import bare_plan, load_target, target_names
 from pamc.lower.cost_model import Costs, Kernels, price_names, total_amounts
 from pamc.progress import Progress
 from pamc_bench.cost_grid import cost_grid
@@ -111,12 +110,8 @@ def write_network(exporter: Exporter, graph: Graph, machine: str, folder: Path) 
     """Write a network of the grid for a processor such as aarch64 into the new ``folder``."""
     # Targets of one processor differ in nothing that these networks have.
     target = next(name for name in target_names() if load_target(name).arch == machine)
-    everything = dict.fromkeys(graph.by_name, 1)
-    sources = {name: name for name in graph.by_name}
-    text, request = task_set_of(graph), (1 << len(graph.outputs)) - 1
-    plan = Plan(text, request, target, graph, everything, sources, graph_macs(graph), graph_params(graph))
     folder.mkdir(parents=True)
-    exporter.write({text: plan}, folder, {})
+    exporter.write({task_set_of(graph): bare_plan(graph, target)}, folder, {})
 
 
 def _repeatedly(session: Session, x: NDArray[np.float32]) -> None:

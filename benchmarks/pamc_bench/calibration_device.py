@@ -6,7 +6,6 @@ Their clock is wall time: a runner tells no other. What was sent is taken off th
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -35,6 +34,7 @@ from pamc_devices.info import DeviceInfo
 from pamc_devices.lock import locked
 from pamc_devices.probe import probe
 from pamc_devices.programs import program_for
+from pamc_devices.runner import bare_manifest
 from pamc_devices.states import CommandError, NoSpaceError
 
 __all__ = ["NAME", "ROUNDS", "Calibrated", "Settings", "calibrate_device", "measure_grid", "pack_grid"]
@@ -154,7 +154,9 @@ def pack_grid(folder: Path, graphs: Mapping[str, Graph], exporter: Exporter, mac
             place = folder / str(number)
             write_network(exporter, graph, machine, place / exporter.name)
             files = tuple(f"{exporter.name}/{name}" for name in exporter.files(task_set_of(graph)))
-            (place / "manifest.json").write_text(_manifest(graph, files), encoding="utf-8")
+            outputs = {task: graph.shapes[value] for task, value in graph.outputs.items()}
+            manifest = bare_manifest(graph.shapes["x"], "float32", outputs, files)
+            (place / "manifest.json").write_text(manifest, encoding="utf-8")
             sources |= {f"bundle/{number}/{name}": place / name for name in ("manifest.json", *files)}
         entries = {path: entry_of(source) for path, source in sources.items()}
     except OSError as error:
@@ -163,19 +165,6 @@ def pack_grid(folder: Path, graphs: Mapping[str, Graph], exporter: Exporter, mac
         ) from error
     sets = tuple(dict.fromkeys(map(task_set_of, graphs.values())))
     return Parcel(Deployment(NAME, program.runtime, sets, program.command, program.options, entries), sources)
-
-
-def _manifest(graph: Graph, files: tuple[str, ...]) -> str:
-    """The members that a runner reads, see docs/embedding.md. Networks of equal shapes have equal ones."""
-    data = {
-        "schema_version": 1,
-        "numerics": {"method": "float32", "options": {}},
-        "input": {"shape": graph.shapes["x"], "dtype": "float32", "normalize": None},
-        "tasks": [{"name": task, "shape": graph.shapes[value]} for task, value in graph.outputs.items()],
-        "task_sets": {task_set_of(graph): {"emitted": True, "files": files}},
-        "verification": [],
-    }
-    return json.dumps(data) + "\n"
 
 
 @contextmanager

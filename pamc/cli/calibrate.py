@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pamc.cli.common import json_option, make_progress, output_options, print_json
+from pamc.cli.common import check_writable, json_option, make_progress, output_options, print_json
 
 if TYPE_CHECKING:
     from pamc_bench.calibration import Fit
@@ -53,8 +53,11 @@ def command(
     from pamc.bundle.cache import cache_root
     from pamc.lower.target import write_costs
 
+    costs = cache_root() / "costs"
+    # In the cache, what the file is called is known only after measuring.
+    check_writable(out or costs / f"{runtime}.yaml", make_parents=True)
     fit, name = _here(runtime, runs, quick) if url == HERE else _there(url, runtime, runs, cores, allow_unstable, quick)
-    path = out or cache_root() / "costs" / f"{name}.yaml"
+    path = out or costs / f"{name}.yaml"
     write_costs(path, fit.costs)
     if as_json:
         errors = {"median": fit.median_error, "p90": fit.worst_tenth}

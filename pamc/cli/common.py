@@ -87,15 +87,21 @@ def print_json(value: object) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
 
 
-def check_writable(path: Path) -> None:
-    """Refuse, before long work, a file that could not be written after it. Raises OutputError."""
+def check_writable(path: Path, *, make_parents: bool = False) -> None:
+    """Refuse, before long work, a file that could not be written after it. Raises OutputError.
+
+    With ``make_parents``, for what makes missing folders, the nearest folder that is there counts.
+    """
     from pamc.errors import OutputError
 
+    folder = path.parent
+    while make_parents and not folder.exists() and folder != folder.parent:
+        folder = folder.parent
     if path.is_dir():
         why = "it is a folder"
-    elif not path.parent.is_dir():
-        why = f"there is no folder {path.parent}"
-    elif not os.access(path if path.exists() else path.parent, os.W_OK):
+    elif not folder.is_dir():
+        why = f"there is no folder {folder}"
+    elif not os.access(path if path.exists() else folder, os.W_OK):
         why = "this user may not write there"
     else:
         return

@@ -3,7 +3,7 @@
 from pamc.lower.calibration import calibrate, numerics_of
 from pamc.lower.describe import describe
 from pamc.lower.numerics import FLOAT32, Numerics
-from pamc.lower.plan import Plan, lower
+from pamc.lower.plan import Plan, bare_plan, lower
 from pamc.lower.target import Target, load_target, target_names
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Numerics",
     "Plan",
     "Target",
+    "bare_plan",
     "calibrate",
     "describe",
     "load_target",

@@ -17,7 +17,7 @@ from pamc.lower.numerics import FLOAT32, Numerics, Range, stored
 from pamc.lower.split import choose_splits, split
 from pamc.lower.target import Target
 
-__all__ = ["Plan", "lower"]
+__all__ = ["Plan", "bare_plan", "lower"]
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,25 @@ class Plan:
     def computed_params(self) -> int:
         """Number of parameters of the graph, the zeros of folds among them."""
         return graph_params(self.graph)
+
+
+def bare_plan(graph: Graph, target: str) -> Plan:
+    """A plan around a plain graph, so that exporters can write a network that no multitask network was lowered to.
+
+    It is for measurements and tests of single operations. Its one task set is all outputs of ``graph``, every value
+    serves all of them and is a part of itself, and the numbers are float32.
+    """
+    request = (1 << len(graph.outputs)) - 1
+    return Plan(
+        task_set="+".join(graph.outputs),
+        request=request,
+        target=target,
+        graph=graph,
+        owners=dict.fromkeys(graph.by_name, request),
+        sources={name: name for name in graph.by_name},
+        macs=graph_macs(graph),
+        params=graph_params(graph),
+    )
 
 
 def lower(

@@ -1,7 +1,6 @@
 """Measuring on emulated boards: everything runs there, and no time of theirs is ever shown as a latency."""
 
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from functools import partial
 from io import StringIO
 
@@ -20,10 +19,8 @@ from pamc_bench.results import Protocol, Result, from_json, to_json
 from pamc_bench.rows import rows
 from pamc_bench.station import open_station
 from pamc_bench.table import result_table
-from pamc_devices.deployment import Program
-from pamc_devices.info import DeviceInfo
 from pamc_devices.programs import program_for
-from tests.boards.adb import AdbBoard
+from tests.boards.adb import AdbBoard, program_over_glibc
 from tests.boards.ssh import SshBoard
 
 # Under emulation a runtime takes seconds to start and to be hashed.
@@ -33,11 +30,6 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return chain_bundle(tmp_path_factory.mktemp("bundles") / "small", 1, ("onnx", "tflite"))
-
-
-def over_glibc(info: DeviceInfo, runtime: str) -> Program:
-    # The stand-in for a phone has Android's daemon and tools over glibc, so it takes the runner of a Linux board.
-    return program_for(replace(info, libc="glibc", libc_version=None), runtime)
 
 
 def measured(url: str, bundle: Bundle, runtimes: tuple[str, ...], choose: object = program_for) -> Result:
@@ -76,7 +68,8 @@ def test_on_the_ssh_board(bundle: Bundle, ssh_board: SshBoard) -> None:
 
 
 def test_on_the_adb_board(bundle: Bundle, adb_board: AdbBoard) -> None:
-    check(measured(adb_board.url, bundle, ("onnxruntime",), over_glibc), adb_board.url, ("onnxruntime",))
+    result = measured(adb_board.url, bundle, ("onnxruntime",), program_over_glibc)
+    check(result, adb_board.url, ("onnxruntime",))
 
 
 @pytest.mark.parametrize("board", ["rpi4", "rpi5"])

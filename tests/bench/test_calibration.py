@@ -88,7 +88,7 @@ def test_whatever_a_device_is_called_its_file_has_a_plain_name():
 
 
 def test_the_command_writes_costs_that_a_target_takes(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    path = tmp_path / "costs.yaml"
+    path = tmp_path / "folders" / "to make" / "costs.yaml"
     assert invoke(["calibrate", "-q", "--quick", "--runs", "1", "--out", str(path)]) == 0
     assert "relative error" in capsys.readouterr().out
     costs = read_costs(path)

@@ -31,10 +31,9 @@ from pamc_devices.find import opened
 from pamc_devices.info import Core, DeviceInfo
 from pamc_devices.lock import locked
 from pamc_devices.probe import probe
-from pamc_devices.programs import program_for
 from pamc_devices.states import BusyError, CommandError, LostError, NoSpaceError
 from pamc_devices.store import Store
-from tests.boards.adb import AdbBoard
+from tests.boards.adb import AdbBoard, program_over_glibc
 from tests.boards.ssh import SshBoard
 from tests.deploy.parts import Failing, parcel, tree
 
@@ -196,6 +195,21 @@ def test_emulated_devices_are_refused_before_anything_is_done(capsys: pytest.Cap
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_that_could_not_be_written_is_refused_before_anything_is_done(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    (tmp_path / "file").touch()
+    # What measures refuses this device, with another code.
+    words = ["calibrate", "--device", f"emulated://rpi4{tmp_path}/home"]
+    for out, why in ((tmp_path, "it is a folder"), (tmp_path / "file" / "x" / "y.yaml", "there is no folder")):
+        assert invoke([*words, "--out", str(out)]) == 74
+        assert why in capsys.readouterr().err
+    assert invoke([*words, "--out", str(tmp_path / "x" / "y" / "z.yaml")]) == 2
+    monkeypatch.setenv("PAMC_CACHE", str(tmp_path / "file"))
+    assert invoke(words) == 74
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def _refused(home: Path, **changes: object) -> None:
     with opened(f"local://{home}") as device:
         info: DeviceInfo = replace(probe(device), **changes)  # type: ignore[arg-type]
@@ -296,13 +310,9 @@ class TestOnTheSshBoard:
 
 @pytest.mark.slow
 def test_end_to_end_on_the_adb_board(adb_board: AdbBoard):
-    def over_glibc(info: DeviceInfo, runtime: str) -> Program:
-        # The stand-in for a phone has Android's daemon and tools over glibc, so it takes the runner of a Linux board.
-        return program_for(replace(info, libc="glibc", libc_version=None), runtime)
-
     def calibrated(cores: str | None) -> Calibrated:
-        settings = Settings("onnxruntime", rounds=1, cores=cores)
-        return measure_grid(device, probe(device), grid(FEW[2:]), ONNX, settings, QuietProgress(), choose=over_glibc)
+        graphs, settings = grid(FEW[2:]), Settings("onnxruntime", rounds=1, cores=cores)
+        return measure_grid(device, probe(device), graphs, ONNX, settings, QuietProgress(), choose=program_over_glibc)
 
     with opened(adb_board.url) as device, locked(device, "test"):
         before = Store(device).survey()

@@ -7,17 +7,20 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pamc_devices.boardfiles import write_board_files
+from pamc_devices.deployment import Program
+from pamc_devices.info import DeviceInfo
+from pamc_devices.programs import program_for
 from pamc_devices.roots import make_root
 from tests.boards.adbd import build_adbd
 from tests.boards.launch import Machine, Running, free_port, start, tied
 from tests.boards.roots import ANDROID, PHONE
 from tests.boards.ssh import DISKS
 
-__all__ = ["AdbBoard", "adb_board", "adb_server"]
+__all__ = ["AdbBoard", "adb_board", "adb_server", "program_over_glibc"]
 
 _USER = 2000
 _PROPERTIES = {
@@ -75,6 +78,11 @@ class AdbBoard:
     def forget(self) -> None:
         """Take the phone off the server's list."""
         self.adb("disconnect")
+
+
+def program_over_glibc(info: DeviceInfo, runtime: str) -> Program:
+    """`program_for` of a Linux board: the stand-in for a phone has Android's daemon and tools, but over glibc."""
+    return program_for(replace(info, libc="glibc", libc_version=None), runtime)
 
 
 def _answers(port: int) -> bool:

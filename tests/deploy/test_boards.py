@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ from pamc_devices.find import opened
 from pamc_devices.inference import infer
 from pamc_devices.lock import locked
 from pamc_devices.probe import probe
-from pamc_devices.programs import program_for
+from tests.boards.adb import program_over_glibc
 from tests.boards.ssh import SshBoard
 from tests.deploy.parts import digits_like
 from tests.zoo.captured import captured
@@ -42,10 +41,9 @@ def board(request: pytest.FixtureRequest) -> Iterator[Device]:
 
 
 def deployed(device: Device, bundle: Bundle, runtime: str, task_sets: tuple[str, ...] = TASK_SETS) -> Deployed:
-    # The stand-in for a phone has Android's daemon and tools over glibc, so it takes the runner of a Linux board.
-    info = replace(probe(device), libc="glibc", libc_version=None)
+    program = program_over_glibc(probe(device), runtime)
     with locked(device, "tests", wait=300):
-        outcome = deploy(device, pack(bundle, task_sets, program_for(info, runtime)), prune=True)
+        outcome = deploy(device, pack(bundle, task_sets, program), prune=True)
     assert {(line.task_set, line.task) for line in outcome.checks} == {
         (text, task) for text in task_sets for task in text.split("+")
     }

@@ -22,7 +22,7 @@ from pamc.graph.ops import (
     Input,
     MaxPool,
 )
-from pamc.lower import Plan, load_target, lower
+from pamc.lower import bare_plan, load_target, lower
 from pamc.verify.compare import errors
 from pamc_exporters.onnx import exporter
 from pamc_exporters.onnx.check import check_shapes
@@ -139,9 +139,7 @@ def test_a_task_may_be_called_input(tmp_path):
 
 
 def _plan(*nodes, params=()):
-    graph = Graph((Node("x", Input((2, 4, 4))), *nodes), {"a": nodes[-1].name}, dict(params))
-    names = [node.name for node in graph.nodes]
-    return Plan("a", 1, "arm64", graph, dict.fromkeys(names, 1), {name: name for name in names}, 0, 0)
+    return bare_plan(Graph((Node("x", Input((2, 4, 4))), *nodes), {"a": nodes[-1].name}, dict(params)), "arm64")
 
 
 def test_a_batch_norm_that_lowering_left_is_a_defect():

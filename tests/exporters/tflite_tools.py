@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from pamc.graph import Graph, MultitaskGraph, all_task_sets
 from pamc.graph.interpret import evaluate
-from pamc.lower import FLOAT32, Numerics, Plan, load_target, lower
+from pamc.lower import FLOAT32, Numerics, Plan, bare_plan, load_target, lower
 from pamc.lower.calibration import calibrate
 from pamc.lower.numerics import Range
 from pamc.progress import QuietProgress
@@ -64,11 +65,8 @@ def plan_of(
     sketch: Sketch, outputs: Mapping[str, str], kind: str = "float32", ranges: Mapping[str, Range] | None = None
 ) -> Plan:
     """A plan that no multitask network may lower to: any value can be the output of any task."""
-    graph = Graph(tuple(sketch.nodes), outputs, sketch.params)
-    names = [node.name for node in graph.nodes]
-    owners = dict.fromkeys(names, 1)
-    sources = {name: name for name in names}
-    return Plan("+".join(outputs), 1, "arm64", graph, owners, sources, 0, 0, kind, ranges or {})
+    plan = bare_plan(Graph(tuple(sketch.nodes), outputs, sketch.params), ARM64.name)
+    return replace(plan, kind=kind, ranges=ranges or {})
 
 
 def differences(plan: Plan, directory, samples: int = 2) -> dict[str, float]:

@@ -16,8 +16,9 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import pamc
-from pamc.bundle import Bundle
+from pamc.bundle import Bundle, open_bundle
 from pamc_devices.messages import Checked, End, Failure, Info, Loaded, Memory, Output, Samples, Warm
+from pamc_devices.runner import bare_manifest
 from tests.builds.kinds import EMITTED
 from tests.runner.commands import RUNNERS, Runner, make_runner
 
@@ -65,6 +66,21 @@ def test_selftest_finds_every_task_set_right(kind: str, runner: Runner, bundles:
     assert found == [(text, task) for text in EMITTED for task in text.split("+")]
     if kind != "int8":
         assert all(line.limit == 1e-4 for line in checked if isinstance(line, Checked))
+
+
+def test_the_smallest_manifest_holds_what_is_read_and_nothing_else(runner: Runner, copy: Path) -> None:
+    manifest = open_bundle(copy).manifest
+    outputs = {entry.name: entry.shape for entry in manifest.tasks}
+    both = "+".join(outputs)
+    text = bare_manifest(manifest.input.shape, manifest.input.dtype, outputs, manifest.task_sets[both].files)
+    (copy / "manifest.json").write_text(text)
+    *checked, end = runner.lines("selftest", copy)
+    assert isinstance(end, End) and end.status == 0
+    assert [(line.task_set, line.task) for line in checked if isinstance(line, Checked)] == [(both, t) for t in outputs]
+    members = json.loads(text)
+    for name in members:
+        (copy / "manifest.json").write_text(json.dumps({key: members[key] for key in members if key != name}))
+        assert "is damaged" in failure(runner, 74, "selftest", copy).what
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -12,10 +12,9 @@ from pamc.bundle import VECTORS, Bundle, file_entry
 from pamc.bundle.manifest import Amounts, TaskSetEntry
 from pamc.export import find_exporter
 from pamc.graph import Graph, Node
-from pamc.graph.cost import graph_macs, graph_params
 from pamc.graph.ir import frozen_array
 from pamc.graph.ops import Conv, GlobalAvgPool, Input
-from pamc.lower import Plan
+from pamc.lower import bare_plan
 
 __all__ = ["CHANNELS", "SIZE", "TASK", "chain_bundle"]
 
@@ -44,9 +43,7 @@ def _chain(length: int) -> Graph:
 def chain_bundle(folder: Path, length: int, formats: tuple[str, ...] = ("onnx",)) -> Bundle:
     """A bundle in the new ``folder`` whose only task is a chain of ``length`` convolutions."""
     graph = _chain(length)
-    names = {name: name for name in graph.by_name}
-    macs, params = graph_macs(graph), graph_params(graph)
-    plan = Plan(TASK, 1, "x86_64", graph, dict.fromkeys(names, 1), names, macs, params)
+    plan = bare_plan(graph, "x86_64")
     written: dict[str, list[Path]] = {}
     for form in formats:
         (folder / form).mkdir(parents=True)
@@ -57,8 +54,8 @@ def chain_bundle(folder: Path, length: int, formats: tuple[str, ...] = ("onnx",)
     files = {path.relative_to(folder).as_posix(): file_entry(path) for paths in written.values() for path in paths}
     entry = TaskSetEntry(
         emitted=True,
-        macs=Amounts(macs, None, macs),
-        params=Amounts(params, None, params),
+        macs=Amounts(plan.macs, None, plan.macs),
+        params=Amounts(plan.params, None, plan.params),
         bytes={form: sum(path.stat().st_size for path in paths) for form, paths in written.items()},
         scores={},
         files=tuple(files),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,7 +14,7 @@ from pamc.bundle.digest import digest
 from pamc.graph.ops import Shape
 from pamc_devices.boardfiles import BOARDS
 from pamc_devices.counting import workplace
-from pamc_devices.runner import find_runner
+from pamc_devices.runner import bare_manifest, find_runner
 
 __all__ = ["BOARDS", "FORMAT", "counted", "runner_key"]
 
@@ -44,17 +43,10 @@ def _counted(format: str, place: Path, task_set: str, board: str, shape: Shape) 
     exporter = exporter_of(format)
     files = [f"{format}/{name}" for name in exporter.files(task_set) if (place / name).exists()]
     outputs = exporter.open(place, task_set).run(np.zeros((1, *shape), np.uint8))
-    # What the runner reads of a bundle's manifest.
-    manifest = {
-        "schema_version": 1,
-        "numerics": {"method": "float32"},
-        "input": {"shape": list(shape), "dtype": "uint8"},
-        "tasks": [{"name": task, "shape": list(output.shape[1:])} for task, output in outputs.items()],
-        "task_sets": {task_set: {"emitted": True, "files": files}},
-    }
+    manifest = bare_manifest(shape, "uint8", {task: output.shape[1:] for task, output in outputs.items()}, files)
     with TemporaryDirectory(prefix="pamc-peers-") as folder:
         bundle = Path(folder)
-        (bundle / "manifest.json").write_text(json.dumps(manifest))
+        (bundle / "manifest.json").write_text(manifest)
         (bundle / format).symlink_to(place)
         with workplace(board, bundle, ["manifest.json", *files]) as station:
             return sum(station.count(task_set).classes.values())

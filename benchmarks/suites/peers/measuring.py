@@ -27,7 +27,7 @@ from pamc.errors import InternalError
 from pamc.export import Session
 from pamc.graph import Graph, Node
 from pamc.graph.ops import GlobalAvgPool, Input, Shape
-from pamc.lower import Plan
+from pamc.lower import bare_plan
 from pamc.train import predict, score
 from pamc.verify import RTOL, errors
 from pamc_bench.protocol import Warmup, measure
@@ -175,8 +175,6 @@ def _running(sessions: Sequence[Session], x: np.ndarray[Any, Any]) -> Callable[[
 
 def _empty(format: str, folder: Path, shape: Shape) -> Session:
     graph = Graph((Node("x", Input(shape)), Node("mean", GlobalAvgPool(), ("x",))), {EMPTY: "mean"}, {})
-    names = {name: name for name in graph.by_name}
-    plan = Plan(EMPTY, 1, TARGET, graph, dict.fromkeys(names, 1), names, macs=0, params=0)
     exporter = exporter_of(format)
-    exporter.write({EMPTY: plan}, folder, {})
+    exporter.write({EMPTY: bare_plan(graph, TARGET)}, folder, {})
     return exporter.open(folder, EMPTY, 1)

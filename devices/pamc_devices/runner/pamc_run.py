@@ -141,7 +141,7 @@ class Manifest:
                 self.files[self.canonical(text)] = file_at(self.folder, found[0])
         self.built = {
             (check["task_set"], check["output"]): float(check["max_abs"])
-            for check in data["verification"]
+            for check in data.get("verification", ())
             if check["format"] == FOLDERS[self.runtime]
         }
 

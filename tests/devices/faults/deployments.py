@@ -314,21 +314,10 @@ def interrupted_self_test(scene: Scene) -> None:
     before = _first(scene)
     parcel = scene.parcel(runner="#!/bin/sh\nsleep 600\n")
     proxy = Proxy(scene.board.port)
-    stop = threading.Event()
-
-    def break_when_it_hangs() -> None:
-        while not stop.wait(0.1):
-            if any("sleep 600" in line for line in scene.running.processes().values()):
-                proxy.cut()
-                return
-
-    watcher = threading.Thread(target=break_when_it_hangs)
-    watcher.start()
     try:
-        _stays(scene, before, lambda: scene.deploy(parcel, scene.at(proxy.port)), LostError, TimedOutError)
+        with scene.upon("sleep 600", act=lambda number: proxy.cut()):
+            _stays(scene, before, lambda: scene.deploy(parcel, scene.at(proxy.port)), LostError, TimedOutError)
     finally:
-        stop.set()
-        watcher.join()
         proxy.close()
 
 

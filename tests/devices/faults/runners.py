@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
-from contextlib import suppress
-from dataclasses import replace
 
 from benchmarks.suites.noise.nets import chain_bundle
 from pamc.errors import PamcError
@@ -14,8 +11,8 @@ from pamc_devices.deploy import current, self_test
 from pamc_devices.deployment import pack
 from pamc_devices.messages import Checked
 from pamc_devices.probe import probe
-from pamc_devices.programs import program_for
 from pamc_devices.states import CommandError, DamagedError, WrongArchitectureError
+from tests.boards.adb import program_over_glibc
 from tests.devices.faults.scene import Scene, outcome
 
 __all__ = ["SCENARIOS"]
@@ -25,8 +22,7 @@ def real_runner(scene: Scene) -> None:
     """The runner is killed in its self-test, or it or a file that it reads is cut off; a new deployment mends it."""
     bundle = chain_bundle(scene.here / "chain", 2)
     with scene.open() as device:
-        # The stand-in for a phone has Android's daemon and tools over glibc.
-        program = program_for(replace(probe(device), libc="glibc", libc_version=None), "onnxruntime")
+        program = program_over_glibc(probe(device), "onnxruntime")
     parcel = pack(bundle, tuple(bundle.manifest.task_sets), program)
     id = scene.deploy(parcel).deployment.id
     if scene.random.random() < 0.5:
@@ -38,26 +34,12 @@ def real_runner(scene: Scene) -> None:
         found = _tested(scene, bundle.manifest.name)
         assert isinstance(found, PamcError), f"{path.name} cut off went unseen: {found}"
     else:
-        killed = threading.Event()
-        stop = threading.Event()
 
-        def kill_when_it_runs() -> None:
-            delay = scene.random.uniform(0.0, 1.0)
-            while not stop.wait(0.02):
-                for number, line in scene.running.processes().items():
-                    if "selftest" in line and "pamc-runner" in line:
-                        stop.wait(delay)
-                        with suppress(ProcessLookupError):
-                            os.kill(number, signal.SIGKILL)
-                            killed.set()
-                if killed.is_set():
-                    return
+        def kill(number: int) -> None:
+            os.kill(number, signal.SIGKILL)
 
-        killer = threading.Thread(target=kill_when_it_runs)
-        killer.start()
-        found = _tested(scene, bundle.manifest.name)
-        stop.set()
-        killer.join()
+        with scene.upon("pamc-runner", "selftest", act=kill, delay=scene.random.uniform(0.0, 1.0)) as killed:
+            found = _tested(scene, bundle.manifest.name)
         assert killed.is_set() or not isinstance(found, PamcError), found
     if isinstance(found, PamcError):
         assert isinstance(found, DamagedError | CommandError | WrongArchitectureError), f"{found!r} {found}"

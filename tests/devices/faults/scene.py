@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import random
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -148,6 +149,32 @@ class Scene:
     def idle(self) -> set[int]:
         """The board's processes as they were before the scenario."""
         return self._before[0]
+
+    @contextmanager
+    def upon(self, *words: str, act: Callable[[int], None], delay: float = 0.0) -> Iterator[threading.Event]:
+        """Act, once in the block, on the processes of the board whose command lines have all ``words``.
+
+        ``act`` gets the number of each, ``delay`` seconds after it was seen. The event is set once one was acted on.
+        """
+        acted, over = threading.Event(), threading.Event()
+
+        def watch() -> None:
+            while not acted.is_set() and not over.wait(0.02):
+                for number, line in self.running.processes().items():
+                    if all(word in line for word in words):
+                        over.wait(delay)
+                        # It may have ended meanwhile.
+                        with suppress(ProcessLookupError):
+                            act(number)
+                            acted.set()
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        try:
+            yield acted
+        finally:
+            over.set()
+            watcher.join()
 
     def check_quiet(self) -> None:
         """No process of ours runs on the board."""
