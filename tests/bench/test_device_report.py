@@ -1,10 +1,6 @@
 """Reports with results of devices: their figures, their marks, and how the page looks in a browser."""
 
-import json
-import os
 import re
-import shutil
-import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -22,6 +18,7 @@ from pamc_bench.rows import rows
 from pamc_bench.table import change_text
 from tests.bench.manifests import digits
 from tests.bench.results import SETS, result
+from tests.browser import measured_in_a_browser
 
 DIGEST = "ab" * 32
 OTHER = "12" * 32
@@ -205,48 +202,27 @@ def test_without_results_the_page_is_that_of_the_build() -> None:
     assert "On devices" not in render_html(manifest(), {})
 
 
-PROBE = """<script>
-addEventListener("load", () => {
+PROBE = """
   const wide = [...document.querySelectorAll("main > *, .plots > *")]
     .filter((item) => item.getBoundingClientRect().right > innerWidth + 1);
   const drawn = [...document.querySelectorAll("figure svg")].filter((svg) => svg.getBoundingClientRect().height > 20);
   const style = getComputedStyle(document.body);
-  parent.postMessage(JSON.stringify({
+  return {
     width: innerWidth, scroll: document.documentElement.scrollWidth - innerWidth, wide: wide.length,
     drawn: drawn.length, figures: document.querySelectorAll("figure").length,
     page: style.backgroundColor, text: style.color,
-  }), "*");
-});
-</script>"""
+  };
+"""
 LIGHT, DARK = ("rgb(255, 255, 255)", "rgb(29, 35, 42)"), ("rgb(20, 24, 28)", "rgb(227, 231, 235)")
-
-
-def seen_in_a_browser(html: str, width: int, folder: Path) -> dict[str, object]:
-    """What the page measures of itself in a frame of ``width`` pixels: a window of Chromium's has 500 at least."""
-    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if browser is None and not os.environ.get("CI"):
-        pytest.skip("there is no Chromium: install Debian's package chromium")
-    assert browser is not None, "CI has to install Chromium: see .ci/run"
-    # The page allows no scripts; the one that measures it is the test's.
-    page = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", html).replace("</body>", PROBE + "</body>")
-    (folder / "page.html").write_text(page, encoding="utf-8")
-    frame = f'<iframe src="page.html" style="border:0;width:{width}px;height:2000px"></iframe>'
-    listen = '<script>addEventListener("message", (event) => { document.title = event.data; })</script>'
-    (folder / "frame.html").write_text(f"<title></title>{listen}{frame}", encoding="utf-8")
-    options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}"]
-    command = [browser, *options, "--virtual-time-budget=5000", "--dump-dom", (folder / "frame.html").as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    title = re.search(r"<title>(\{.*?\})</title>", done.stdout)
-    assert title is not None, done.stdout[:500] + done.stderr[-500:]
-    found: dict[str, object] = json.loads(title[1])
-    return found
 
 
 @pytest.mark.parametrize(("width", "dark"), [(390, False), (1200, True)])
 def test_the_page_fits_a_phone_and_a_screen_in_a_browser(tmp_path: Path, width: int, dark: bool) -> None:
     html = render_html(manifest(), {"digit": "plan"}, (with_baseline(),), DIGEST)
     html = html.replace("prefers-color-scheme: dark", "min-width: 1px") if dark else html
-    seen = seen_in_a_browser(html, width, tmp_path)
+    # The page allows no scripts; the one that measures it is the test's.
+    html = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", html)
+    seen = measured_in_a_browser(html, PROBE, width, tmp_path)
     # What is wider than the page scrolls in a box of its own.
     assert (seen["width"], seen["wide"]) == (width, 0) and int(str(seen["scroll"])) <= 0, seen
     assert seen["drawn"] == seen["figures"] == 9, seen

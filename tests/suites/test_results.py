@@ -12,45 +12,7 @@ from benchmarks.suites.paper.rows import ROWS
 from benchmarks.suites.paper.stats import mean_of, t_quantile
 from benchmarks.suites.paper.tables import render
 from benchmarks.suites.paper.verdicts import verdicts
-
-
-def cell(row: str, seed: int, flops: tuple[float, float, float], accuracy: tuple[float, float]) -> dict[str, object]:
-    """Costs of A, B and A+B in MFLOPs, and the accuracies of A and B."""
-    return {
-        "row": row,
-        "pruner": "taylor",
-        "seed": seed,
-        "tasks": ["A", "B"],
-        "originals": {"A": 97.0, "B": 95.0},
-        "unpruned": _costs((100.0, 100.0, 200.0)),
-        "accuracies": dict(zip("AB", accuracy, strict=True)),
-        "costs": _costs(flops),
-        "seconds": {"prepare": 1.0, "prune": 2.0},
-    }
-
-
-def _costs(flops: tuple[float, float, float]) -> dict[str, dict[str, int]]:
-    return {
-        name: {"flops": round(value * 1e6), "macs": round(value * 5e5), "params": 1000}
-        for name, value in zip(("A", "B", "A+B"), flops, strict=True)
-    }
-
-
-def held(*cells: dict[str, object]) -> Results:
-    sizes = {"train": 1, "validation": 1, "test": 1}
-    networks = {"data": "composites", "net": "lenet", "sizes": sizes, "epochs": 1}
-    setup = {"max_drop": 1.0, "networks": networks}
-    return Results(
-        {
-            "suite": "paper-table",
-            "title": "Title",
-            "scale": "small",
-            "command": "command",
-            "machine": "machine",
-            "setup": setup,
-            "cells": [*cells],
-        }
-    )
+from tests.suites.made import cell, held, missed
 
 
 @pytest.fixture
@@ -64,15 +26,7 @@ def results() -> Results:
         cell("pam", 1, (28, 28, 40), (96, 94)),
         cell("random", 0, (80, 80, 80), (96, 91)),
         cell("random", 1, (80, 80, 80), (96, 91)),
-        {
-            "row": "b2-mtz",
-            "pruner": "taylor",
-            "seed": 0,
-            "tasks": ["A", "B"],
-            "missed": "too much",
-            "seconds": {"p": 1.0},
-        }
-        | {"originals": {"A": 97.0, "B": 95.0}},
+        missed("b2-mtz", 0),
     )
 
 
@@ -139,7 +93,7 @@ def test_a_claim_can_fail() -> None:
 
 
 def test_page_shows_the_figures(results: Results) -> None:
-    page = render(results, {"taylor": {"cost": "cost.svg"}})
+    page = render(results, {"taylor": {"cost": "cost.svg"}}, {})
     lines = page.splitlines()
     (heads,) = (line for line in lines if line.startswith("| task set") and "≠" in line and "PAM" not in line)
     assert "random ≠" in heads and "B2 concat ≠" not in heads and "B2 MTZ ≠" in heads
@@ -155,7 +109,7 @@ def test_page_shows_the_figures(results: Results) -> None:
 def test_page_draws_the_owners_of_the_first_seed_of_what_is_ours() -> None:
     owners = {"conv1": {"A+B": 1, "B": 2}}, {"conv1": {"A": 3}}
     cells = [cell("pam", seed, (24, 24, 40), (96, 94)) | {"owners": owners[seed]} for seed in (0, 1)]
-    page = render(held(cell("b1", 0, (30, 20, 50), (96, 94)) | {"owners": owners[1]}, *cells), {})
+    page = render(held(cell("b1", 0, (30, 20, 50), (96, 94)) | {"owners": owners[1]}, *cells), {}, {})
     picture = page[page.index("### Who owns what") : page.index("## Methods")].splitlines()
     assert picture[4:] == ["PAM:", "", "```text", "conv1: 3 units", "  A  █··  1", "  B  ███  3", "```", ""]
 
@@ -184,4 +138,4 @@ def test_plots_stand_alone_and_follow_the_theme(results: Results) -> None:
 def test_results_files_are_read_again(results: Results, tmp_path: Path) -> None:
     path = tmp_path / "some.json"
     path.write_text(json.dumps(results.held))
-    assert render(read(path), {}) == render(results, {})
+    assert render(read(path), {}, {}) == render(results, {}, {})

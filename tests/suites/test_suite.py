@@ -22,6 +22,7 @@ from benchmarks.suites.paper.train import DATASETS, TASKS
 from pamc.bundle.cache import cache_root
 from pamc.merge import METHODS as MERGE_METHODS
 from pamc.prune import METHODS as PRUNE_METHODS
+from tests.suites.made import missed
 
 ROOT = Path(__file__).parents[2]
 SETUP = SUITES["mnist-5"].setups["smoke"]
@@ -103,6 +104,21 @@ def test_a_damaged_result_is_no_result(tmp_path: Path) -> None:
     assert store.result(cell.folder) == {"row": "b1"}
     (cell.folder / "result.json").write_text('{"row": ')
     assert store.result(cell.folder) is None
+
+
+def test_results_are_named_after_their_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAMC_CACHE", str(tmp_path / "cache"))
+    for budget in (SETUP.max_drop, 10.0):
+        (finished,) = cells(replace(SETUP, max_drop=budget), ["b1"], ["taylor"], 1, Store.default())
+        finished.store.keep(finished.folder, missed("b1", 0), None)
+        given = ["--scale", "smoke", "--rows", "b1", "--pruners", "taylor", "--max-drop", f"{budget:g}"]
+        answer = CliRunner().invoke(main, ["mnist-5", *given, "--out", str(tmp_path / "out")])
+        assert answer.exit_code == 0 and "1 finished before; 0 jobs" in answer.output, answer.output
+    found = {path.name: json.loads(path.read_text()) for path in (tmp_path / "out").glob("*.json")}
+    assert {name: held["setup"]["max_drop"] for name, held in found.items()} == {
+        "mnist-5.json": SETUP.max_drop,
+        "mnist-5-drop-10.json": 10.0,
+    }
 
 
 def test_unknown_rows_are_refused() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,10 +10,12 @@ from pathlib import Path
 
 import click
 
+from benchmarks.suites.output import OUT, out_option, results_file, spelled
 from benchmarks.suites.paper.cell import Cell
 from benchmarks.suites.paper.display import run_shown
+from benchmarks.suites.paper.pareto import curves, with_suites
 from benchmarks.suites.paper.plan import cells, jobs
-from benchmarks.suites.paper.plots import accuracy_plot, cost_plot
+from benchmarks.suites.paper.plots import accuracy_plot, cost_plot, pareto_plot
 from benchmarks.suites.paper.results import Found, collect, read
 from benchmarks.suites.paper.rows import PRUNERS, ROWS
 from benchmarks.suites.paper.setups import SCALES, SUITES
@@ -22,9 +23,6 @@ from benchmarks.suites.paper.store import Store, write
 from benchmarks.suites.paper.tables import render
 
 __all__ = ["main"]
-
-OUT = Path("docs/benchmarks")
-SMOKE_OUT = Path("build/benchmarks")
 
 
 @click.group()
@@ -49,7 +47,7 @@ def _command(suite: str) -> click.Command:
     @click.option("--pruners", callback=_names, help="Some of the pruners, as a,b; default: all.")
     @click.option("--workers", type=click.IntRange(min=1), help="Cells at a time; default: the number of cores.")
     @click.option("--fresh", is_flag=True, help="Compute finished cells again.")
-    @click.option("--out", type=click.Path(path_type=Path), help=f"Default: {OUT}; of smoke: {SMOKE_OUT}.")
+    @out_option
     def command(
         scale: str,
         seeds: int | None,
@@ -61,7 +59,7 @@ def _command(suite: str) -> click.Command:
         out: Path | None,
     ) -> None:
         page, setup = suite, SUITES[suite].setups[scale]
-        if max_drop is not None:
+        if max_drop is not None and max_drop != setup.max_drop:
             page, setup = f"{suite}-drop-{max_drop:g}", replace(setup, max_drop=max_drop)
         wanted = cells(setup, rows, pruners, seeds or setup.seeds, Store.default())
         if fresh:
@@ -69,9 +67,9 @@ def _command(suite: str) -> click.Command:
                 cell.store.drop(cell.folder)
         finished, code = _run(f"{page}, {scale}", wanted, workers or _cores())
         if finished:
-            path = (out or (SMOKE_OUT if scale == "smoke" else OUT)) / f"{page}.json"
-            collect(SUITES[suite], scale, setup, _spelled(), finished, path)
-            _pages(path)
+            path = results_file(page, scale, out)
+            collect(SUITES[suite], scale, setup, spelled("paper"), finished, path)
+            _pages([path])
         sys.exit(code)
 
     return command
@@ -86,8 +84,7 @@ for name in SUITES:
 def _render(files: Sequence[Path]) -> None:
     """Make the pages and plots of results FILES again; default: of all in docs/benchmarks."""
     # Other suites keep their results in the same folder.
-    for path in files or sorted(path for name in SUITES for path in OUT.glob(f"{name}*.json")):
-        _pages(path)
+    _pages(files or sorted(path for name in SUITES for path in OUT.glob(f"{name}*.json")))
 
 
 def _run(title: str, wanted: Sequence[Cell], workers: int) -> tuple[list[Found], int]:
@@ -100,22 +97,26 @@ def _run(title: str, wanted: Sequence[Cell], workers: int) -> tuple[list[Found],
     return [result for cell in wanted if (result := cell.result) is not None], int(bool(errors))
 
 
-def _pages(path: Path) -> None:
+def _pages(files: Sequence[Path]) -> None:
+    """The pages of results files, and those of the suites whose curves show them."""
+    for path in with_suites(files):
+        _page(path)
+
+
+def _page(path: Path) -> None:
     """The Markdown page and the plots of a results file."""
-    results = read(path)
+    results, drawn = read(path), curves(path)
     plots: dict[str, dict[str, str]] = {}
     for pruner in results.pruners:
         for title, draw in (("cost by number of tasks", cost_plot), ("accuracy against cost", accuracy_plot)):
             file = path.with_name(f"{path.stem}-{pruner}-{title.split()[0]}.svg")
             write(file, f"{draw(results, pruner)}\n".encode())
             plots.setdefault(pruner, {})[title] = file.name
+    for found in drawn.values():
+        write(path.with_name(found.file), f"{pareto_plot(found)}\n".encode())
     page = path.with_suffix(".md")
-    write(page, render(results, plots).encode())
+    write(page, render(results, plots, drawn).encode())
     print(page)
-
-
-def _spelled() -> str:
-    return shlex.join(["python", "benchmarks/suites/paper", *sys.argv[1:]])
 
 
 def _cores() -> int:

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 from markupsafe import Markup
 
+from benchmarks.suites.paper.pareto import Curves
 from benchmarks.suites.paper.results import Results
 from benchmarks.suites.paper.rows import ROWS
-from benchmarks.suites.paper.stats import mean_of
+from benchmarks.suites.paper.stats import Mean, mean_of
 from pamc_bench import svg
 
-__all__ = ["accuracy_plot", "cost_plot"]
+__all__ = ["accuracy_plot", "cost_plot", "pareto_plot"]
 
 WIDTH, HEIGHT = 680.0, 400.0
 LEFT, TOP, RIGHT, BOTTOM = 64.0, 52.0, WIDTH - 150, HEIGHT - 52
 LINE = 16.0
 EDGE = 12.0
+PARETO_FRAME = 76.0, 72.0, WIDTH - 20, 452.0
+COLUMNS, PARETO_LINE = 3, 26.0
+BEYOND = 0.25
+"""How far bars may stretch an axis, in parts of what the means take up."""
 
 # The hues of pamc's reports (Okabe and Ito 2008); a shape goes with each, so that colour is never all there is.
 STYLES: Mapping[str, tuple[str, str]] = {
@@ -52,34 +59,59 @@ STYLE = (
     )
     + Markup("</style>")
 )
+# A drawing that is shown small, on a phone, gets letters that can be read there.
+PARETO_STYLE = STYLE + Markup(
+    "<style>.whisker{opacity:.45}.whole{fill:var(--page);stroke:var(--ink);stroke-width:2}"
+    "@media (max-width:500px){text,text.title{font-size:20px}}</style>"
+)
+
+
+class _Bar(NamedTuple):
+    """A value with its interval, in the units of an axis."""
+
+    low: float
+    value: float
+    high: float
 
 
 @dataclass(frozen=True)
 class _Axes:
-    """Linear axes from ``low`` to ``high`` in both directions."""
+    """Linear axes from ``low`` to ``high`` in both directions, in a frame: left, top, right and bottom."""
 
     x: tuple[float, float]
     y: tuple[float, float]
+    frame: tuple[float, float, float, float] = (LEFT, TOP, RIGHT, BOTTOM)
 
     def at(self, x: float, y: float) -> tuple[float, float]:
+        left, top, right, bottom = self.frame
         across = (x - self.x[0]) / (self.x[1] - self.x[0])
         up = (y - self.y[0]) / (self.y[1] - self.y[0])
-        return LEFT + across * (RIGHT - LEFT), BOTTOM - up * (BOTTOM - TOP)
+        return left + across * (right - left), bottom - up * (bottom - top)
 
-    def drawn(self, title: str, x_label: str, y_label: str, x_ticks: Sequence[float]) -> list[Markup]:
-        parts = [STYLE, svg.label(EDGE, 20, title, "title"), svg.label(EDGE, TOP - 6, y_label, "value")]
+    def drawn(self, title: str, x_label: str, y_label: str, x_ticks: Mapping[float, str]) -> list[Markup]:
+        """``x_ticks`` are what is written at places of the axis."""
+        left, _, right, bottom = self.frame
+        parts = [svg.label(EDGE, 20, title, "title"), svg.label(EDGE, 46, y_label, "value")]
         for tick in _ticks(*self.y):
             _, y = self.at(self.x[0], tick)
-            parts += [svg.line(LEFT, y, RIGHT, y, "grid"), svg.label(LEFT - 8, y + 4, f"{tick:g}", "value", "end")]
-        for tick in x_ticks:
+            parts += [svg.line(left, y, right, y, "grid"), svg.label(left - 8, y + 4, f"{tick:g}", "value", "end")]
+        for tick, text in x_ticks.items():
             x, _ = self.at(tick, self.y[0])
-            parts += [
-                svg.line(x, BOTTOM, x, BOTTOM + 4, "axis"),
-                svg.label(x, BOTTOM + 18, f"{tick:g}", "value", "middle"),
-            ]
-        middle = (LEFT + RIGHT) / 2
-        parts += [svg.line(LEFT, BOTTOM, RIGHT, BOTTOM, "axis"), svg.label(middle, BOTTOM + 38, x_label, "", "middle")]
+            parts += [svg.line(x, bottom, x, bottom + 4, "axis"), svg.label(x, bottom + 20, text, "value", "middle")]
+        middle = (left + right) / 2
+        parts += [svg.line(left, bottom, right, bottom, "axis"), svg.label(middle, bottom + 44, x_label, "", "middle")]
         return parts
+
+    def bars(self, x: _Bar, y: _Bar, css: str) -> list[Markup]:
+        """Both intervals, cut at the frame; none around what has no interval."""
+        across = max(x.low, self.x[0]), min(x.high, self.x[1])
+        up = max(y.low, self.y[0]), min(y.high, self.y[1])
+        drawn = []
+        if across[0] < across[1]:
+            drawn.append(svg.line(*self.at(across[0], y.value), *self.at(across[1], y.value), css))
+        if up[0] < up[1]:
+            drawn.append(svg.line(*self.at(x.value, up[0]), *self.at(x.value, up[1]), css))
+        return drawn
 
 
 def cost_plot(results: Results, pruner: str) -> Markup:
@@ -93,7 +125,8 @@ def cost_plot(results: Results, pruner: str) -> Markup:
     highest = max((mean.high for means in lines.values() for mean in means), default=1.0)
     axes = _Axes((sizes[0] - 0.2, sizes[-1] + 0.2), (0.0, 1.05 * highest))
     title = f"{results.held['suite']}, {pruner}: cost by number of tasks"
-    parts = axes.drawn(title, "tasks that run", "MFLOPs, mean over the sets of a size", sizes)
+    ticks = {size: str(size) for size in sizes}
+    parts = [STYLE, *axes.drawn(title, "tasks that run", "MFLOPs, mean over the sets of a size", ticks)]
     for row, means in lines.items():
         hue, _ = STYLES[row]
         places = [axes.at(size, mean.value) for size, mean in zip(sizes, means, strict=True)]
@@ -122,26 +155,81 @@ def accuracy_plot(results: Results, pruner: str) -> Markup:
     room = max(0.1 * (max(heights) - min(heights)), 0.1)
     axes = _Axes((0.0, 1.05 * right), (min(heights) - room, max(heights) + room))
     title = f"{results.held['suite']}, {pruner}: accuracy against cost"
-    parts = axes.drawn(title, "MFLOPs of all tasks at once", "mean test accuracy, %", _ticks(0.0, 1.05 * right))
+    ticks = {tick: f"{tick:g}" for tick in _ticks(0.0, 1.05 * right)}
     _, level = axes.at(0, original)
-    parts += [
+    parts = [
+        STYLE,
+        *axes.drawn(title, "MFLOPs of all tasks at once", "mean test accuracy, %", ticks),
         svg.line(LEFT, level, RIGHT, level, "axis"),
         svg.label(RIGHT - 4, level - 5, "as trained", "value", "end"),
     ]
     for row, (cost, accuracy) in points.items():
         hue, _ = STYLES[row]
-        drawn = []
-        if cost.half is not None and accuracy.half is not None:
-            across = (max(cost.low, 0.0), cost.high)
-            drawn.append(
-                svg.line(*axes.at(across[0], accuracy.value), *axes.at(across[1], accuracy.value), f"whisker {hue}")
-            )
-            drawn.append(
-                svg.line(*axes.at(cost.value, accuracy.low), *axes.at(cost.value, accuracy.high), f"whisker {hue}")
-            )
-        drawn.append(_mark(row, *axes.at(cost.value, accuracy.value)))
-        parts.append(svg.group(drawn, f"{ROWS[row].label}: {accuracy.value:.2f} %, {cost.value:.3f} MFLOPs"))
+        drawn = [
+            *axes.bars(_bar(cost), _bar(accuracy), f"whisker {hue}"),
+            _mark(row, *axes.at(cost.value, accuracy.value)),
+        ]
+        parts.append(svg.group(drawn, f"{ROWS[row].label}: {_told(cost, accuracy)}"))
     return svg.drawing(WIDTH, HEIGHT, [*parts, *_legend([*points])], title)
+
+
+def pareto_plot(curves: Curves) -> Markup:
+    """Mean test accuracy against expected FLOPs on a log axis, a curve a row, with 95 % intervals over seeds."""
+    points = {row: found for row in curves.rows if (found := curves.points(row))}
+    whole = curves.unpruned
+    every = [whole, *(point for found in points.values() for point in found)]
+    costs, accuracies = [_log_bar(point.cost) for point in every], [_bar(point.accuracy) for point in every]
+    axes = _Axes(_reach(costs), _reach(accuracies), PARETO_FRAME)
+    left, _, right, bottom = axes.frame
+    title = f"{curves.own.held['suite']}, {curves.pruner}: accuracy against expected cost"
+    ticks = {math.log10(tick): f"{tick:g}" for tick in _log_ticks(*(10**end for end in axes.x))}
+    x, level = axes.at(math.log10(whole.cost.value), whole.accuracy.value)
+    parts = [
+        PARETO_STYLE,
+        *axes.drawn(title, "expected cost: MFLOPs, mean of all task sets", "mean test accuracy, %", ticks),
+        svg.line(left, level, right, level, "axis"),
+        svg.label(x - 12, level - 8, "as trained", "value", "end"),
+        svg.group([svg.circle(x, level, 6, "whole")], f"as trained: {_told(whole.cost, whole.accuracy)}"),
+    ]
+    lines = []
+    for row, found in points.items():
+        hue, _ = STYLES[row]
+        bars = [(_log_bar(point.cost), _bar(point.accuracy)) for point in found]
+        # The bars of all rows lie under the marks of all.
+        parts += [line for cost, accuracy in bars for line in axes.bars(cost, accuracy, f"whisker {hue}")]
+        places = [axes.at(cost.value, accuracy.value) for cost, accuracy in bars]
+        drawn = [svg.line(*start, *end, f"join {hue}") for start, end in pairwise(places)]
+        drawn += [_mark(row, *place, size=6.0) for place in places]
+        told = "; ".join(_told(point.cost, point.accuracy) for point in found)
+        lines.append(svg.group(drawn, f"{ROWS[row].label}: {told}"))
+    parts += lines
+    top, column = bottom + 78, (WIDTH - 2 * EDGE) / COLUMNS
+    for number, row in enumerate(points):
+        x, y = 2 * EDGE + number % COLUMNS * column, top + number // COLUMNS * PARETO_LINE
+        parts += [_mark(row, x, y - 5, size=6.0), svg.label(x + 16, y, ROWS[row].label)]
+    return svg.drawing(WIDTH, top + (len(points) - 1) // COLUMNS * PARETO_LINE + EDGE, parts, title)
+
+
+def _told(cost: Mean, accuracy: Mean) -> str:
+    return f"{accuracy.value:.2f} %, {cost.value:.3f} MFLOPs"
+
+
+def _bar(mean: Mean) -> _Bar:
+    return _Bar(mean.low, mean.value, mean.high)
+
+
+def _log_bar(mean: Mean) -> _Bar:
+    """An interval that reaches below nothing has no lower end on a log axis."""
+    return _Bar(math.log10(mean.low) if mean.low > 0 else -math.inf, math.log10(mean.value), math.log10(mean.high))
+
+
+def _reach(bars: Iterable[_Bar]) -> tuple[float, float]:
+    """The ends of an axis: all values are on it, and bars as far as ``BEYOND`` goes."""
+    lows, values, highs = zip(*bars, strict=True)
+    beyond = BEYOND * (max(values) - min(values)) or 0.1
+    low, high = max(min(lows), min(values) - beyond), min(max(highs), max(values) + beyond)
+    room = max(0.08 * (high - low), 0.01)
+    return low - room, high + room
 
 
 def _legend(rows: Sequence[str]) -> list[Markup]:
@@ -152,9 +240,9 @@ def _legend(rows: Sequence[str]) -> list[Markup]:
     return parts
 
 
-def _mark(row: str, x: float, y: float) -> Markup:
+def _mark(row: str, x: float, y: float, size: float = 4.5) -> Markup:
     hue, shape = STYLES[row]
-    return svg.marker(shape, x, y, hue)
+    return svg.marker(shape, x, y, hue, size)
 
 
 def _ticks(low: float, high: float) -> list[float]:
@@ -163,3 +251,10 @@ def _ticks(low: float, high: float) -> list[float]:
     step = steps[1] if len(steps) > 1 else high - low
     first = -int(-low // step)
     return [number * step for number in range(first, int(high / step) + 1)]
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    """1, 2 and 5 of every power of ten between ``low`` and ``high``; round numbers where those are few."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)))
+    found = [factor * 10.0**power for power in powers for factor in (1, 2, 5) if low <= factor * 10.0**power <= high]
+    return found if len(found) > 2 else _ticks(low, high)

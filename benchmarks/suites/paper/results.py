@@ -46,7 +46,6 @@ def collect(suite: Suite, scale: str, setup: Setup, command: str, cells: Sequenc
         "setup": asdict(setup),
         "cells": cells,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
     write(path, (json.dumps(held, indent=1) + "\n").encode())
 
 
@@ -65,6 +64,11 @@ class Results:
     def tasks(self) -> tuple[str, ...]:
         """Task names in task order."""
         return tuple(self.held["cells"][0]["tasks"])
+
+    @property
+    def budget(self) -> float:
+        """How many points of validation accuracy a task may lose."""
+        return float(self.held["setup"]["max_drop"])
 
     @property
     def pruners(self) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from benchmarks.suites.paper.pareto import Curves, point_of
 from benchmarks.suites.paper.results import MATCHED, Quantity, Results, View
 from benchmarks.suites.paper.rows import REFERENCE, ROWS
 from benchmarks.suites.paper.stats import Mean, mean_of
@@ -17,8 +18,8 @@ PICTURED = (REFERENCE, "share")
 Column = tuple[str, Callable[[View], str]]
 
 
-def render(results: Results, plots: Mapping[str, Mapping[str, str]]) -> str:
-    """The page of a suite. ``plots`` are file names by what they show, by pruner."""
+def render(results: Results, plots: Mapping[str, Mapping[str, str]], curves: Mapping[str, Curves]) -> str:
+    """The page of a suite. ``plots`` are file names by what they show, by pruner; ``curves`` are by pruner too."""
     held = results.held
     seeds = len({cell["seed"] for cell in held["cells"]})
     parts = [
@@ -30,15 +31,18 @@ def render(results: Results, plots: Mapping[str, Mapping[str, str]]) -> str:
         _guide(results),
     ]
     for pruner in results.pruners:
-        parts += _section(results, pruner, plots.get(pruner, {}))
+        parts += _section(results, pruner, plots.get(pruner, {}), curves.get(pruner))
     parts += ["## Methods\n", _methods(results)]
     return "\n".join(parts)
 
 
-def _section(results: Results, pruner: str, plots: Mapping[str, str]) -> list[str]:
+def _section(results: Results, pruner: str, plots: Mapping[str, str], curves: Curves | None) -> list[str]:
     rows = results.rows(pruner)
     parts = [f"## Pruner: {pruner}\n"]
     parts += [f"![{title}]({file})\n" for title, file in plots.items()]
+    if curves is not None:
+        parts += ["### All budgets\n", *_curves(curves)]
+        parts.append(f"The rest of this page is of the suite's own budget, {results.budget:g}.\n")
     if missed := [row for row in rows if results.missed(row, pruner)]:
         told = ", ".join(f"{ROWS[row].label} ({results.missed(row, pruner)})" for row in missed)
         parts.append(f"No network within the budget, seeds: {told}. Their figures are of the other seeds.\n")
@@ -59,6 +63,35 @@ def _section(results: Results, pruner: str, plots: Mapping[str, str]) -> list[st
     for row, owners in drawn.items():
         parts.append(f"{_label(row)}:\n\n```text\n{ownership_picture(results.tasks, owners)}\n```\n")
     return parts
+
+
+def _curves(curves: Curves) -> list[str]:
+    budgets = [f"{results.budget:g}" for results in curves.budgets]
+    commands = "".join(_code(f"{results.held['command']}  # {results.budget:g}") for results in curves.budgets)
+    return [
+        f"![accuracy against expected cost]({curves.file})\n",
+        f"A curve is a method; its points are budgets, in this order: {', '.join(budgets)} points. Expected cost is "
+        "the mean of all task sets, accuracy the mean of all tasks. Bars are 95 % intervals over seeds; a bar is cut "
+        "where it leaves the frame.\n",
+        _curves_table(curves),
+        "The commands, with their budgets:\n",
+        commands,
+    ]
+
+
+def _curves_table(curves: Curves) -> str:
+    whole = curves.unpruned
+    lines = [["as trained", NONE, str(whole.accuracy.count), f"{whole.cost.value:.3f}", _mean(whole.accuracy, 2)]]
+    for row in curves.rows:
+        for results in curves.budgets:
+            if row not in results.rows(curves.pruner):
+                continue
+            point, missed = point_of(results, row, curves.pruner), results.missed(row, curves.pruner)
+            kept = 0 if point is None else point.cost.count
+            figures = [NONE, NONE] if point is None else [_mean(point.cost, 3), _mean(point.accuracy, 2)]
+            seeds = f"{kept} of {kept + missed}" if missed else str(kept)
+            lines.append([_label(row), f"{results.budget:g}", seeds, *figures])
+    return _table(["method", "budget, points", "seeds", "expected cost, MFLOPs", "mean test accuracy, %"], lines)
 
 
 def _verdict_table(results: Results, pruner: str) -> str:
@@ -119,7 +152,7 @@ def _guide(results: Results) -> str:
     tasks = len(results.tasks)
     lines = [
         "Every row but the last two controls prunes within the same budget: the smallest network that loses at most "
-        f"{results.held['setup']['max_drop']:g} points of validation accuracy on every task. Accuracies in the tables "
+        f"{results.budget:g} points of validation accuracy on every task. Accuracies in the tables "
         "are of test images that nothing was chosen on.",
         "FLOPs count as the paper does: multiplications and additions, 2 MACs less one for each value of a layer with "
         "weights. Counts are exact.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 import click
 
+from benchmarks.suites.output import OUT, out_option, results_file, spelled
 from benchmarks.suites.paper.display import run_shown
 from benchmarks.suites.paper.jobs import Job
 from benchmarks.suites.paper.rows import ROWS as CELLS
@@ -29,8 +29,6 @@ from pamc.registry import did_you_mean
 
 __all__ = ["main"]
 
-OUT = Path("docs/benchmarks")
-SMOKE_OUT = Path("build/benchmarks")
 STANDARD = Protocol()
 
 
@@ -65,7 +63,7 @@ def _command(suite: str) -> click.Command:
     @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="For training.")
     @click.option("--blocks", type=click.IntRange(min=2), default=STANDARD.blocks, show_default=True)
     @click.option("--runs", type=click.IntRange(min=1), default=STANDARD.runs, show_default=True, help="In a block.")
-    @click.option("--out", type=click.Path(path_type=Path), help=f"Default: {OUT}; of smoke: {SMOKE_OUT}.")
+    @out_option
     def command(
         scale: str,
         seed: int,
@@ -100,11 +98,10 @@ def _command(suite: str) -> click.Command:
             code |= _run("accuracy, memory, instructions", campaign.judging(), 1)
             # One after another: nothing of ours runs beside what is timed.
             code |= _run("times", campaign.timing(), 1)
-            held = results(campaign, SUITES[suite], scale, _spelled())
+            held = results(campaign, SUITES[suite], scale, spelled("peers"))
         if held is None:
             sys.exit("no row was measured to its end")
-        path = (out or (SMOKE_OUT if scale == "smoke" else OUT)) / f"peers-{suite}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path = results_file(f"peers-{suite}", scale, out)
         write(path, held)
         _pages(path)
         sys.exit(code)
@@ -130,10 +127,6 @@ def _run(title: str, todo: Sequence[Job], workers: int) -> int:
         return 0
     print(f"{title}: {len(todo)} jobs", flush=True)
     return int(bool(run_shown(todo, workers)))
-
-
-def _spelled() -> str:
-    return shlex.join(["python", "benchmarks/suites/peers", *sys.argv[1:]])
 
 
 def _pages(path: Path) -> None:
