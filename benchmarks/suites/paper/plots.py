@@ -24,6 +24,7 @@ LINE = 16.0
 EDGE = 12.0
 PARETO_FRAME = 76.0, 72.0, WIDTH - 20, 452.0
 COLUMNS, PARETO_LINE = 3, 26.0
+ASIDE = 0.04
 BEYOND = 0.25
 """How far bars may stretch an axis, in parts of what the means take up."""
 
@@ -74,6 +75,9 @@ class _Bar(NamedTuple):
     high: float
 
 
+NOTHING = _Bar(0.0, 0.0, 0.0)
+
+
 @dataclass(frozen=True)
 class _Axes:
     """Linear axes from ``low`` to ``high`` in both directions, in a frame: left, top, right and bottom."""
@@ -122,19 +126,21 @@ def cost_plot(results: Results, pruner: str) -> Markup:
         found = [results.costs(row, pruner, results.of_size(size), "flops") for size in sizes]
         if all(found):
             lines[row] = [mean_of([value / 1e6 for value in values.values()]) for values in found]
-    highest = max((mean.high for means in lines.values() for mean in means), default=1.0)
-    axes = _Axes((sizes[0] - 0.2, sizes[-1] + 0.2), (0.0, 1.05 * highest))
+    _, highest = _reach([NOTHING, *(_bar(mean) for means in lines.values() for mean in means)])
+    axes = _Axes((sizes[0] - 0.3, sizes[-1] + 0.3), (0.0, highest))
     title = f"{results.held['suite']}, {pruner}: cost by number of tasks"
     ticks = {size: str(size) for size in sizes}
     parts = [STYLE, *axes.drawn(title, "tasks that run", "MFLOPs, mean over the sets of a size", ticks)]
-    for row, means in lines.items():
+    for number, (row, means) in enumerate(lines.items()):
         hue, _ = STYLES[row]
-        places = [axes.at(size, mean.value) for size, mean in zip(sizes, means, strict=True)]
+        # Side by side, so that the bars of one row do not hide those of another.
+        aside = ASIDE * (number - (len(lines) - 1) / 2)
+        bars = [(_Bar(x, x, x), _bar(mean)) for x, mean in zip((size + aside for size in sizes), means, strict=True)]
+        # The bars of all rows lie under the marks of all.
+        parts[1:1] = [line for size, mean in bars for line in axes.bars(size, mean, f"whisker {hue}")]
+        places = [axes.at(size.value, mean.value) for size, mean in bars]
         drawn = [svg.line(*start, *end, f"join {hue}") for start, end in pairwise(places)]
-        for place, size, mean in zip(places, sizes, means, strict=True):
-            if mean.half is not None:
-                drawn.append(svg.line(*axes.at(size, max(mean.low, 0.0)), *axes.at(size, mean.high), f"whisker {hue}"))
-            drawn.append(_mark(row, *place))
+        drawn += [_mark(row, *place) for place in places]
         parts.append(svg.group(drawn, f"{ROWS[row].label}: {', '.join(f'{mean.value:.3f}' for mean in means)} MFLOPs"))
     order = sorted(lines, key=lambda row: -lines[row][-1].value)
     return svg.drawing(WIDTH, HEIGHT, [*parts, *_legend(order)], title)
@@ -150,12 +156,11 @@ def accuracy_plot(results: Results, pruner: str) -> Markup:
             accuracies = results.accuracies(row, pruner, results.tasks)
             points[row] = mean_of([value / 1e6 for value in costs.values()]), mean_of([*accuracies.values()])
     original = mean_of([*results.originals(results.tasks).values()]).value
-    right = max((cost.high for cost, _ in points.values()), default=1.0)
-    heights = [original, *(end for _, accuracy in points.values() for end in (accuracy.low, accuracy.high))]
-    room = max(0.1 * (max(heights) - min(heights)), 0.1)
-    axes = _Axes((0.0, 1.05 * right), (min(heights) - room, max(heights) + room))
+    _, right = _reach([NOTHING, *(_bar(cost) for cost, _ in points.values())])
+    heights = [_Bar(original, original, original), *(_bar(accuracy) for _, accuracy in points.values())]
+    axes = _Axes((0.0, right), _reach(heights))
     title = f"{results.held['suite']}, {pruner}: accuracy against cost"
-    ticks = {tick: f"{tick:g}" for tick in _ticks(0.0, 1.05 * right)}
+    ticks = {tick: f"{tick:g}" for tick in _ticks(0.0, right)}
     _, level = axes.at(0, original)
     parts = [
         STYLE,

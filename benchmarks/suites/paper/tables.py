@@ -158,6 +158,7 @@ def _guide(results: Results) -> str:
         "weights. Counts are exact.",
         f"With {tasks} tasks there are {2**tasks - 1} task sets. A mean over sets is the mean of their costs.",
         "A figure is the mean over seeds, ± half of its 95 % t-interval. Ratios are taken seed by seed.",
+        "The bars of a plot are the same intervals, cut where they leave the frame.",
         f"≠ marks a comparison whose mean accuracies differ by more than {MATCHED:g} points: its costs cannot be "
         "compared.",
         "A claim *holds* when the whole interval agrees, *holds on average* when only the mean does, or there is one "
