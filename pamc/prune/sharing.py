@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pamc.graph import MultitaskGraph, Node, expected_macs
 from pamc.graph.interpret import read_values
-from pamc.graph.owners import DTYPE, Owners
+from pamc.graph.owners import DTYPE, Owners, may_read
 from pamc.prune.moves import Saliency, unit_price
 
 __all__ = ["Responses", "responses", "share_to"]
@@ -113,9 +113,10 @@ class _Move:
 
 def _readable(net: MultitaskGraph, pair: _Pair) -> Iterator[tuple[Node, NDArray[np.bool_]]]:
     """The layers that make the shared unit, and which of their input channels it may read."""
+    shared = np.array([pair.owners], DTYPE)
     for name in net.spaces.producers[pair.space]:
         node = net.graph.by_name[name]
-        yield node, (net.owners_along(node.inputs[0]) & DTYPE(pair.owners)) == DTYPE(pair.owners)
+        yield node, may_read(shared, net.owners_along(node.inputs[0]))[0]
 
 
 def _coverage(net: MultitaskGraph, pair: _Pair) -> float:

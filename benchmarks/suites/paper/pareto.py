@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.suites.paper.results import Found, Results, read
+from benchmarks.suites.paper.results import Found, Results, View, read
 from benchmarks.suites.paper.rows import ROWS
 from benchmarks.suites.paper.stats import Mean, mean_of
 
@@ -15,7 +15,7 @@ __all__ = ["Curves", "Point", "curves", "point_of", "with_suites"]
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A method at one budget, means over seeds: MFLOPs, the mean of all task sets; percent, the mean of all tasks."""
+    """A method at one budget, means over seeds: MFLOPs, the mean of some task sets; percent, the mean of all tasks."""
 
     cost: Mean
     accuracy: Mean
@@ -49,13 +49,16 @@ class Curves:
 
     def points(self, row: str) -> tuple[Point, ...]:
         """A point for each budget that a seed's network kept, in the order of the budgets."""
-        found = [point_of(results, row, self.pruner) for results in self.budgets]
+        found = [point_of(results, row, self.pruner, results.everything) for results in self.budgets]
         return tuple(point for point in found if point is not None)
 
 
-def point_of(results: Results, row: str, pruner: str) -> Point | None:
-    """A row at the budget of ``results``; None where no network kept it, or the row was not asked for."""
-    costs = results.costs(row, pruner, results.everything, "flops")
+def point_of(results: Results, row: str, pruner: str, view: View) -> Point | None:
+    """A row at the budget of ``results``, with the cost of the sets of ``view``.
+
+    None where no network kept the budget, or the row was not asked for.
+    """
+    costs = results.costs(row, pruner, view, "flops")
     accuracies = results.accuracies(row, pruner, results.tasks)
     if not costs:
         return None

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from benchmarks.suites.paper.pareto import Curves
+from benchmarks.suites.paper.pareto import Curves, Point, point_of
 from benchmarks.suites.paper.results import Results
 from benchmarks.suites.paper.rows import ROWS
 from benchmarks.suites.paper.stats import Mean, mean_of
@@ -130,18 +130,15 @@ def cost_plot(results: Results, pruner: str) -> Markup:
     axes = _Axes((sizes[0] - 0.3, sizes[-1] + 0.3), (0.0, highest))
     title = f"{results.held['suite']}, {pruner}: cost by number of tasks"
     ticks = {size: str(size) for size in sizes}
-    parts = [STYLE, *axes.drawn(title, "tasks that run", "MFLOPs, mean over the sets of a size", ticks)]
+    bars, told = {}, {}
     for number, (row, means) in enumerate(lines.items()):
-        hue, _ = STYLES[row]
         # Side by side, so that the bars of one row do not hide those of another.
         aside = ASIDE * (number - (len(lines) - 1) / 2)
-        bars = [(_Bar(x, x, x), _bar(mean)) for x, mean in zip((size + aside for size in sizes), means, strict=True)]
-        # The bars of all rows lie under the marks of all.
-        parts[1:1] = [line for size, mean in bars for line in axes.bars(size, mean, f"whisker {hue}")]
-        places = [axes.at(size.value, mean.value) for size, mean in bars]
-        drawn = [svg.line(*start, *end, f"join {hue}") for start, end in pairwise(places)]
-        drawn += [_mark(row, *place) for place in places]
-        parts.append(svg.group(drawn, f"{ROWS[row].label}: {', '.join(f'{mean.value:.3f}' for mean in means)} MFLOPs"))
+        places = [size + aside for size in sizes]
+        bars[row] = [(_Bar(x, x, x), _bar(mean)) for x, mean in zip(places, means, strict=True)]
+        told[row] = f"{', '.join(f'{mean.value:.3f}' for mean in means)} MFLOPs"
+    parts = [STYLE, *axes.drawn(title, "tasks that run", "MFLOPs, mean over the sets of a size", ticks)]
+    parts += _joined(axes, bars, told)
     order = sorted(lines, key=lambda row: -lines[row][-1].value)
     return svg.drawing(WIDTH, HEIGHT, [*parts, *_legend(order)], title)
 
@@ -149,15 +146,10 @@ def cost_plot(results: Results, pruner: str) -> Markup:
 def accuracy_plot(results: Results, pruner: str) -> Markup:
     """Mean test accuracy against the FLOPs of all tasks, with 95 % intervals over seeds."""
     everyone = results.of_size(len(results.tasks))
-    points = {}
-    for row in results.rows(pruner):
-        costs = results.costs(row, pruner, everyone, "flops")
-        if costs:
-            accuracies = results.accuracies(row, pruner, results.tasks)
-            points[row] = mean_of([value / 1e6 for value in costs.values()]), mean_of([*accuracies.values()])
+    points = {row: found for row in results.rows(pruner) if (found := point_of(results, row, pruner, everyone))}
     original = mean_of([*results.originals(results.tasks).values()]).value
-    _, right = _reach([NOTHING, *(_bar(cost) for cost, _ in points.values())])
-    heights = [_Bar(original, original, original), *(_bar(accuracy) for _, accuracy in points.values())]
+    _, right = _reach([NOTHING, *(_bar(point.cost) for point in points.values())])
+    heights = [_Bar(original, original, original), *(_bar(point.accuracy) for point in points.values())]
     axes = _Axes((0.0, right), _reach(heights))
     title = f"{results.held['suite']}, {pruner}: accuracy against cost"
     ticks = {tick: f"{tick:g}" for tick in _ticks(0.0, right)}
@@ -168,13 +160,11 @@ def accuracy_plot(results: Results, pruner: str) -> Markup:
         svg.line(LEFT, level, RIGHT, level, "axis"),
         svg.label(RIGHT - 4, level - 5, "as trained", "value", "end"),
     ]
-    for row, (cost, accuracy) in points.items():
-        hue, _ = STYLES[row]
-        drawn = [
-            *axes.bars(_bar(cost), _bar(accuracy), f"whisker {hue}"),
-            _mark(row, *axes.at(cost.value, accuracy.value)),
-        ]
-        parts.append(svg.group(drawn, f"{ROWS[row].label}: {_told(cost, accuracy)}"))
+    parts += _joined(
+        axes,
+        {row: [(_bar(point.cost), _bar(point.accuracy))] for row, point in points.items()},
+        {row: _told(point) for row, point in points.items()},
+    )
     return svg.drawing(WIDTH, HEIGHT, [*parts, *_legend([*points])], title)
 
 
@@ -194,20 +184,14 @@ def pareto_plot(curves: Curves) -> Markup:
         *axes.drawn(title, "expected cost: MFLOPs, mean of all task sets", "mean test accuracy, %", ticks),
         svg.line(left, level, right, level, "axis"),
         svg.label(x - 12, level - 8, "as trained", "value", "end"),
-        svg.group([svg.circle(x, level, 6, "whole")], f"as trained: {_told(whole.cost, whole.accuracy)}"),
+        svg.group([svg.circle(x, level, 6, "whole")], f"as trained: {_told(whole)}"),
     ]
-    lines = []
-    for row, found in points.items():
-        hue, _ = STYLES[row]
-        bars = [(_log_bar(point.cost), _bar(point.accuracy)) for point in found]
-        # The bars of all rows lie under the marks of all.
-        parts += [line for cost, accuracy in bars for line in axes.bars(cost, accuracy, f"whisker {hue}")]
-        places = [axes.at(cost.value, accuracy.value) for cost, accuracy in bars]
-        drawn = [svg.line(*start, *end, f"join {hue}") for start, end in pairwise(places)]
-        drawn += [_mark(row, *place, size=6.0) for place in places]
-        told = "; ".join(_told(point.cost, point.accuracy) for point in found)
-        lines.append(svg.group(drawn, f"{ROWS[row].label}: {told}"))
-    parts += lines
+    parts += _joined(
+        axes,
+        {row: [(_log_bar(point.cost), _bar(point.accuracy)) for point in found] for row, found in points.items()},
+        {row: "; ".join(map(_told, found)) for row, found in points.items()},
+        size=6.0,
+    )
     top, column = bottom + 78, (WIDTH - 2 * EDGE) / COLUMNS
     for number, row in enumerate(points):
         x, y = 2 * EDGE + number % COLUMNS * column, top + number // COLUMNS * PARETO_LINE
@@ -215,8 +199,23 @@ def pareto_plot(curves: Curves) -> Markup:
     return svg.drawing(WIDTH, top + (len(points) - 1) // COLUMNS * PARETO_LINE + EDGE, parts, title)
 
 
-def _told(cost: Mean, accuracy: Mean) -> str:
-    return f"{accuracy.value:.2f} %, {cost.value:.3f} MFLOPs"
+def _joined(
+    axes: _Axes, bars: Mapping[str, Sequence[tuple[_Bar, _Bar]]], told: Mapping[str, str], size: float = 4.5
+) -> list[Markup]:
+    """A mark at each point of each row, joined by lines. The bars of all rows lie under the marks of all."""
+    under, over = [], []
+    for row, found in bars.items():
+        hue, _ = STYLES[row]
+        under += [line for x, y in found for line in axes.bars(x, y, f"whisker {hue}")]
+        places = [axes.at(x.value, y.value) for x, y in found]
+        drawn = [svg.line(*start, *end, f"join {hue}") for start, end in pairwise(places)]
+        drawn += [_mark(row, *place, size=size) for place in places]
+        over.append(svg.group(drawn, f"{ROWS[row].label}: {told[row]}"))
+    return under + over
+
+
+def _told(point: Point) -> str:
+    return f"{point.accuracy.value:.2f} %, {point.cost.value:.3f} MFLOPs"
 
 
 def _bar(mean: Mean) -> _Bar:

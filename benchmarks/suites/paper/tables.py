@@ -86,7 +86,8 @@ def _curves_table(curves: Curves) -> str:
         for results in curves.budgets:
             if row not in results.rows(curves.pruner):
                 continue
-            point, missed = point_of(results, row, curves.pruner), results.missed(row, curves.pruner)
+            point = point_of(results, row, curves.pruner, results.everything)
+            missed = results.missed(row, curves.pruner)
             kept = 0 if point is None else point.cost.count
             figures = [NONE, NONE] if point is None else [_mean(point.cost, 3), _mean(point.accuracy, 2)]
             seeds = f"{kept} of {kept + missed}" if missed else str(kept)
