@@ -37,7 +37,17 @@ from pamc_devices.programs import program_for
 from pamc_devices.runner import bare_manifest
 from pamc_devices.states import CommandError, NoSpaceError
 
-__all__ = ["NAME", "ROUNDS", "Calibrated", "Settings", "calibrate_device", "measure_grid", "pack_grid"]
+__all__ = [
+    "NAME",
+    "ROUNDS",
+    "Calibrated",
+    "Settings",
+    "calibrate_device",
+    "measure_grid",
+    "pack_grid",
+    "unwritable",
+    "write_bundle",
+]
 
 NAME = "calibration"
 """What the deployment is called on the device. No pointer of its store ever names it."""
@@ -103,7 +113,7 @@ def _refuse_emulated(emulated: bool, url: str) -> None:
         raise ConfigError(
             "the times of an emulated device are those of its emulator, so nothing can be calibrated by them",
             where=url,
-            cure="name a real device; exact instruction counts come from `pamc bench --counts`",
+            cure="name a real device; for prices by counted instructions name the board by itself: emulated://rpi4",
         )
 
 
@@ -152,19 +162,34 @@ def pack_grid(folder: Path, graphs: Mapping[str, Graph], exporter: Exporter, mac
     try:
         for number, graph in enumerate(graphs.values()):
             place = folder / str(number)
-            write_network(exporter, graph, machine, place / exporter.name)
-            files = tuple(f"{exporter.name}/{name}" for name in exporter.files(task_set_of(graph)))
-            outputs = {task: graph.shapes[value] for task, value in graph.outputs.items()}
-            manifest = bare_manifest(graph.shapes["x"], "float32", outputs, files)
-            (place / "manifest.json").write_text(manifest, encoding="utf-8")
-            sources |= {f"bundle/{number}/{name}": place / name for name in ("manifest.json", *files)}
+            sources |= {
+                f"bundle/{number}/{name}": place / name for name in write_bundle(place, graph, exporter, machine)
+            }
         entries = {path: entry_of(source) for path, source in sources.items()}
     except OSError as error:
-        raise OutputError(
-            f"the networks cannot be written: {error.strerror}", where=str(error.filename), cure="make room there"
-        ) from error
+        raise unwritable(error) from error
     sets = tuple(dict.fromkeys(map(task_set_of, graphs.values())))
     return Parcel(Deployment(NAME, program.runtime, sets, program.command, program.options, entries), sources)
+
+
+def write_bundle(folder: Path, graph: Graph, exporter: Exporter, machine: str) -> tuple[str, ...]:
+    """Write a network of the grid into the new ``folder``, with the little of a manifest that a runner reads.
+
+    Returns the names of its files. Raises OSError when one cannot be written.
+    """
+    write_network(exporter, graph, machine, folder / exporter.name)
+    files = tuple(f"{exporter.name}/{name}" for name in exporter.files(task_set_of(graph)))
+    outputs = {task: graph.shapes[value] for task, value in graph.outputs.items()}
+    manifest = bare_manifest(graph.shapes["x"], "float32", outputs, files)
+    (folder / "manifest.json").write_text(manifest, encoding="utf-8")
+    return ("manifest.json", *files)
+
+
+def unwritable(error: OSError) -> OutputError:
+    """The error of a network of the grid that cannot be written."""
+    return OutputError(
+        f"the networks cannot be written: {error.strerror}", where=str(error.filename), cure="make room there"
+    )
 
 
 @contextmanager

@@ -131,7 +131,7 @@ class _CountingStation:
             emulated=True,
             system=f"Debian {SUITE}, {self._tool} -cpu {board.cpu}",
             cpus=len(board.cores),
-            details={"cpu": board.cpu, "megahertz": max(core.most_khz for core in board.clusters) // 1000},
+            details={"cpu": board.cpu, "megahertz": board.megahertz},
             conditions=(),
         )
 

@@ -18,7 +18,7 @@ from pamc.bundle.decode import Damage, decode
 from pamc.errors import ConfigError, OutputError
 from pamc_bench.results import Counts, DeviceEntry, Result, Variant
 
-__all__ = ["CORES", "Calibration", "Core", "Estimate", "Pipe", "estimate", "fit", "read_calibration"]
+__all__ = ["CORES", "Calibration", "Core", "Estimate", "Pipe", "estimate", "fit", "least_ms", "read_calibration"]
 
 KIND = "pamc-counts-calibration"
 SCHEMA_VERSION = 1
@@ -123,7 +123,8 @@ class Estimate:
     high: float | None = None
 
 
-def _plain(classes: Mapping[str, int], cpu: str, megahertz: int) -> float | None:
+def least_ms(classes: Mapping[str, int], cpu: str, megahertz: int) -> float | None:
+    """Milliseconds at least of instructions by class; None for a processor that is not in CORES."""
     core = CORES.get(cpu)
     return None if core is None else core.cycles(classes) / (1e3 * megahertz)
 
@@ -141,7 +142,7 @@ def estimate(result: Result, variant: Variant, calibration: Calibration | None =
     megahertz = _megahertz(result.devices[variant.key.device])
     if variant.counts is None or megahertz is None:
         return None
-    plain = _plain(variant.counts.classes, variant.counts.cpu, megahertz)
+    plain = least_ms(variant.counts.classes, variant.counts.cpu, megahertz)
     if plain is None or calibration is None:
         return None if plain is None else Estimate(plain)
     counted = variant.counts.cpu, megahertz, variant.key.runtime, variant.runtime_version

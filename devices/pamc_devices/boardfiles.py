@@ -45,6 +45,11 @@ class Board:
         """The cluster of every core, by the core's number."""
         return [cluster for cluster in self.clusters for _ in range(cluster.count)]
 
+    @property
+    def megahertz(self) -> int:
+        """The highest clock of any core."""
+        return max(cluster.most_khz for cluster in self.clusters) // 1000
+
 
 BOARDS = {
     "rpi3": Board(

@@ -45,7 +45,8 @@ def command(
     """Measure what operations take, for `pamc build --costs FILE`.
 
     Times small networks in one thread and fits the prices of the cost model, by which lowering folds and splits groups.
-    On a device (ssh://pi@board, adb://SERIAL) the networks are sent, timed there and removed.
+    On a device (ssh://pi@board, adb://SERIAL) the networks are sent, timed there and removed. On an emulated
+    board (emulated://rpi4) their instructions are counted, and the prices are estimates.
     """
     if url == HERE and (cores is not None or allow_unstable):
         raise click.UsageError("--cores and --allow-unstable are for devices; here the thread's CPU time counts")
@@ -90,10 +91,21 @@ def _there(
     url: str, runtime: str, runs: int | None, cores: str | None, allow_unstable: bool, quick: bool
 ) -> "tuple[Fit, str]":
     from pamc.export import find_exporter
+    from pamc_bench.calibration_counted import calibrate_counted
     from pamc_bench.calibration_device import ROUNDS, Settings, calibrate_device
     from pamc_bench.request import parse_cpus
+    from pamc_devices.emulated import EmulatedDevice
+    from pamc_devices.find import opened
 
-    chosen = None if cores is None else parse_cpus(cores)
-    settings = Settings(runtime, runs or ROUNDS, chosen, allow_unstable)
-    found = calibrate_device(url, find_exporter(_format(runtime)), settings, make_progress(), quick=quick)
+    exporter, progress = find_exporter(_format(runtime)), make_progress()
+    with opened(url) as device:
+        board = device.name if isinstance(device, EmulatedDevice) else None
+    if board is not None:
+        if runs is not None or cores is not None or allow_unstable:
+            raise click.UsageError("--runs, --cores and --allow-unstable are for times; an emulated board is counted")
+        found = calibrate_counted(board, runtime, exporter, progress, quick=quick)
+    else:
+        chosen = None if cores is None else parse_cpus(cores)
+        settings = Settings(runtime, runs or ROUNDS, chosen, allow_unstable)
+        found = calibrate_device(url, exporter, settings, progress, quick=quick)
     return found.fit, found.identity

@@ -25,7 +25,7 @@ class Target:
 
     ``channel_tile`` is the number of channels that its kernels work on at once, ``threads`` the default number of
     threads of one inference, ``onnx_opset`` and ``onnx_ir_version`` the newest ONNX that its runtimes surely read.
-    ``costs`` are what operations take there in one runtime; None where nobody has measured it, and then lowering folds
+    ``costs`` are what operations take there in one runtime; None where nobody knows, and then lowering folds
     and splits nothing.
     """
 

@@ -188,10 +188,15 @@ def test_what_a_killed_one_left_goes_with_the_next(tmp_path: Path, home: Path):
     assert in_store(home) == []
 
 
-def test_emulated_devices_are_refused_before_anything_is_done(capsys: pytest.CaptureFixture[str], tmp_path: Path):
-    assert invoke(["calibrate", "--device", f"emulated://rpi4{tmp_path}/home"]) == 2
-    said = capsys.readouterr().err
-    assert "emulator" in said and "pamc bench --counts" in said
+def test_what_is_for_times_is_refused_for_an_emulated_board_before_anything_is_done(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+):
+    words = ["calibrate", "--device", f"emulated://rpi4{tmp_path}/home"]
+    for more in (["--runs", "3"], ["--cores", "big"], ["--allow-unstable"]):
+        assert invoke([*words, *more]) == 2
+        assert "an emulated board is counted" in capsys.readouterr().err
+    assert invoke([*words, "--runtime", "litert"]) == 2
+    assert "counted in onnxruntime alone" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -200,7 +205,7 @@ def test_a_file_that_could_not_be_written_is_refused_before_anything_is_done(
 ):
     (tmp_path / "file").touch()
     # What measures refuses this device, with another code.
-    words = ["calibrate", "--device", f"emulated://rpi4{tmp_path}/home"]
+    words = ["calibrate", "--device", f"emulated://rpi4{tmp_path}/home", "--cores", "big"]
     for out, why in ((tmp_path, "it is a folder"), (tmp_path / "file" / "x" / "y.yaml", "there is no folder")):
         assert invoke([*words, "--out", str(out)]) == 74
         assert why in capsys.readouterr().err

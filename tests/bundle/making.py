@@ -21,10 +21,11 @@ from pamc.bundle.numerics import NUMERICS, to_json
 from pamc.graph import MultitaskGraph, all_task_sets, cost, name_of
 from pamc.graph.ops import Input
 from pamc.graph.serial import dump
-from pamc.lower import FLOAT32, load_target, lower
+from pamc.lower import FLOAT32, lower
 from pamc.verify import golden_vectors
 from pamc_exporters.onnx import exporter
 from tests.lower.nets import batch, two_task_net
+from tests.targets import ARM64
 
 
 def manifest_of(net: MultitaskGraph, emitted: dict[str, list[str]]) -> Manifest:
@@ -66,9 +67,7 @@ def manifest_of(net: MultitaskGraph, emitted: dict[str, list[str]]) -> Manifest:
 def make_bundle(out: Path, emit: tuple[str, ...] = ("age", "smile"), net: MultitaskGraph | None = None) -> Path:
     """Write a bundle of a two-task network that has ONNX files for some of its task sets."""
     net = net or two_task_net()
-    plans = {
-        plan.task_set: plan for plan in lower(net, list(all_task_sets(len(net.tasks))), load_target("arm64")).values()
-    }
+    plans = {plan.task_set: plan for plan in lower(net, list(all_task_sets(len(net.tasks))), ARM64).values()}
     structure, weights = dump(net)
     with BundleWriter(out) as writer:
         writer.write_text(GRAPH, structure)

@@ -14,7 +14,7 @@ from pamc.bundle import GRAPH, GRAPH_WEIGHTS, VECTORS, BundleWriter, open_bundle
 from pamc.bundle.numerics import NUMERICS, to_json
 from pamc.graph import all_task_sets
 from pamc.graph.serial import dump
-from pamc.lower import FLOAT32, load_target, lower
+from pamc.lower import FLOAT32, lower
 from pamc.verify import golden_vectors
 from pamc_devices.base import Device, Result
 from pamc_devices.deployment import Parcel, Program, pack, task_sets_in
@@ -22,6 +22,7 @@ from pamc_devices.states import LostError
 from pamc_exporters.onnx import exporter as onnx
 from pamc_exporters.tflite import exporter as tflite
 from tests.bundle.making import make_bundle, manifest_of
+from tests.targets import ARM64
 from tests.zoo.captured import aligned, images
 
 __all__ = ["Failing", "digits_like", "parcel", "script_program", "shadow", "tree"]
@@ -138,7 +139,7 @@ def digits_like(out: Path) -> Path:
     """A bundle of three LeNets with ONNX and TFLite networks for all seven task sets, as that of examples/digits."""
     net = aligned("lenet", 3)
     requests = list(all_task_sets(len(net.tasks)))
-    plans = {plan.task_set: plan for plan in lower(net, requests, load_target("arm64")).values()}
+    plans = {plan.task_set: plan for plan in lower(net, requests, ARM64).values()}
     structure, weights = dump(net)
     x = images(net.graph, 4).numpy().astype(np.float32)
     with BundleWriter(out) as writer:

@@ -8,13 +8,12 @@ from pamc.errors import ConfigError, InternalError, OutputError
 from pamc.export import Exporter, Tracing, exporters, find_exporter
 from pamc.graph import all_task_sets
 from pamc.graph.ops import Flatten, GlobalAvgPool
-from pamc.lower import load_target, lower
+from pamc.lower import lower
 from pamc_exporters.onnx import exporter
 from pamc_exporters.onnx.exporter import file_name
 from pamc_exporters.onnx.weights import PAGE, collect, lay_out, read_index
 from tests.lower.nets import Sketch, batch, random_net, three_task_net, two_task_net
-
-ARM64 = load_target("arm64")
+from tests.targets import ARM64
 
 
 def plans_of(net):

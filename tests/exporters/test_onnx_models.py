@@ -22,14 +22,14 @@ from pamc.graph.ops import (
     Input,
     MaxPool,
 )
-from pamc.lower import bare_plan, load_target, lower
+from pamc.lower import bare_plan, lower
 from pamc.verify.compare import errors
 from pamc_exporters.onnx import exporter
 from pamc_exporters.onnx.check import check_shapes
 from pamc_exporters.onnx.model import emit_model
 from tests.lower.nets import Sketch, batch, random_net, two_task_net
+from tests.targets import ARM64
 
-ARM64 = load_target("arm64")
 SEEDS = range(40)
 
 

@@ -6,10 +6,11 @@ import pytest
 
 from pamc.errors import OutputError
 from pamc.graph import all_task_sets
-from pamc.lower import Numerics, load_target, lower
+from pamc.lower import Numerics, lower
 from pamc_exporters.onnx import exporter
 from pamc_exporters.onnx.weights import read_index
 from tests.lower.nets import batch, three_task_net
+from tests.targets import ARM64
 
 KEPT = ["age", "age+pose"]
 
@@ -21,7 +22,7 @@ def net():
 
 @pytest.fixture(scope="module")
 def plans(net):
-    found = lower(net, list(all_task_sets(3)), load_target("arm64"), Numerics("float16"))
+    found = lower(net, list(all_task_sets(3)), ARM64, Numerics("float16"))
     return {plan.task_set: plan for plan in found.values()}
 
 

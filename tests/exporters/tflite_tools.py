@@ -10,7 +10,7 @@ import numpy as np
 
 from pamc.graph import Graph, MultitaskGraph, all_task_sets
 from pamc.graph.interpret import evaluate
-from pamc.lower import FLOAT32, Numerics, Plan, bare_plan, load_target, lower
+from pamc.lower import FLOAT32, Numerics, Plan, bare_plan, lower
 from pamc.lower.calibration import calibrate
 from pamc.lower.numerics import Range
 from pamc.progress import QuietProgress
@@ -19,10 +19,9 @@ from pamc_exporters.tflite import exporter
 from pamc_exporters.tflite.decode import decode
 from pamc_exporters.tflite.exporter import FILE
 from tests.lower.nets import Sketch, batch
+from tests.targets import ARM64
 
 __all__ = ["agree", "codes", "differences", "int8_of", "model_of", "plan_of", "plans_of"]
-
-ARM64 = load_target("arm64")
 
 
 def plans_of(net: MultitaskGraph, numerics: Numerics = FLOAT32) -> dict[str, Plan]:

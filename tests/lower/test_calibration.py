@@ -12,14 +12,14 @@ from pamc.errors import InternalError
 from pamc.graph import Graph, all_task_sets
 from pamc.graph.interpret import evaluate, run, tensors
 from pamc.graph.ops import AvgPool, Concat, Conv, Flatten, Input, Linear, MaxPool, Softmax, Unflatten
-from pamc.lower import Numerics, calibrate, load_target, lower, numerics_of
+from pamc.lower import Numerics, calibrate, lower, numerics_of
 from pamc.lower.calibration import tied
 from pamc.lower.numerics import folded, stored
 from pamc.lower.quantized import quantized_params, quantized_values, rounded, step_of
 from pamc.progress import QuietProgress
 from tests.lower.nets import Sketch, batch, random_net, three_task_net
+from tests.targets import ARM64
 
-ARM64 = load_target("arm64")
 COPYING = (Concat, MaxPool, AvgPool, Flatten, Unflatten)
 
 

@@ -7,10 +7,9 @@ from pamc.errors import InternalError
 from pamc.graph import all_task_sets, compact, cost, fold_batch_norm
 from pamc.graph.interpret import evaluate
 from pamc.graph.ops import BatchNorm, Flatten
-from pamc.lower import describe, load_target, lower
+from pamc.lower import describe, lower
 from tests.lower.nets import Sketch, batch, random_net, two_task_net
-
-ARM64 = load_target("arm64")
+from tests.targets import ARM64
 
 
 def plans_of(net):

@@ -9,14 +9,14 @@ from pamc.errors import VerificationError
 from pamc.export import find_exporter
 from pamc.graph import all_task_sets
 from pamc.graph.ops import BatchNorm
-from pamc.lower import Numerics, load_target, lower
+from pamc.lower import Numerics, lower
 from pamc.lower.calibration import calibrate
 from pamc.progress import QuietProgress
 from pamc.verify import verify_operations, verify_plans
 from pamc.verify.inside import probes
 from tests.lower.nets import batch, random_net, three_task_net, two_task_net
+from tests.targets import ARM64
 
-ARM64 = load_target("arm64")
 FORMATS = ("onnx", "tflite")
 # TFLite's exporter compares the weights in a file with the plan's before it shows anything.
 WORDS = {

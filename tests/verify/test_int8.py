@@ -11,15 +11,15 @@ import pytest
 
 from pamc.errors import VerificationError
 from pamc.graph import all_task_sets
-from pamc.lower import calibrate, load_target, lower
+from pamc.lower import calibrate, lower
 from pamc.progress import QuietProgress
 from pamc.verify import neighbours, reference_outputs, verify_exports
 from pamc.verify.limits import Floats, Steps
 from pamc_exporters.onnx import exporter as onnx
 from pamc_exporters.tflite import exporter as tflite
 from tests.lower.nets import batch, random_net, three_task_net
+from tests.targets import ARM64
 
-ARM64 = load_target("arm64")
 EXPORTERS = {"onnx": onnx, "tflite": tflite}
 
 

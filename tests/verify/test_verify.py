@@ -11,13 +11,12 @@ from safetensors.numpy import load as load_safetensors
 from pamc.errors import ConfigError, InternalError, VerificationError
 from pamc.graph import all_task_sets
 from pamc.graph.interpret import evaluate
-from pamc.lower import load_target, lower
+from pamc.lower import lower
 from pamc.verify import errors, golden_vectors, select_samples, verify_exports
 from pamc_exporters.onnx import exporter
 from pamc_exporters.onnx.weights import read_index
 from tests.lower.nets import batch, three_task_net, two_task_net
-
-ARM64 = load_target("arm64")
+from tests.targets import ARM64
 
 
 @dataclass
