@@ -25,7 +25,7 @@ from pamc_devices.boardfiles import BOARDS
 from pamc_devices.folders import content_key, made_once
 from pamc_devices.messages import Message, raise_failure, read_lines
 from pamc_devices.roots import board_root, qemu_program
-from pamc_devices.runner import PLATFORMS, fetch_onnxruntime, find_runner
+from pamc_devices.runner import PLATFORMS, PYTHON_RUNNER, fetch_onnxruntime, find_runner
 from pamc_devices.runner.compile import compile_c, find_compiler
 from pamc_devices.states import DamagedError, MissingRuntimeError, TimedOutError
 
@@ -67,6 +67,7 @@ _PLATFORM = PLATFORMS["linux-aarch64"]
 # Not the folder for temporary files that a user has chosen: the path is to have the same length everywhere.
 _PLACE = "/tmp"  # noqa: S108
 _OUT = "counts"
+_PYTHON = "root/usr/bin/python3"
 # ONNX Runtime's telemetry has a thread and a data base of its own; what they allocate changes from run to run.
 _ENVIRONMENT = {"ORT_DISABLE_TELEMETRY": "1"}
 _CLOCK = ("-E", "LD_PRELOAD=./clock.so")
@@ -174,23 +175,28 @@ class Workplace:
         """Run the runner without counting; see `deploy.Deployed.ask`."""
         return self._asked(self._run((), *self._runner(command, options), plugins=False))
 
-    def _runner(self, command: str, options: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    def _runner(
+        self, command: str, options: Sequence[str], runtime: str = "onnxruntime"
+    ) -> tuple[str, tuple[str, ...]]:
         words = (command, "bundle", *options) if command != "info" else (command,)
-        return "./pamc-runner", (*words, "--ort", "./libonnxruntime.so")
+        if runtime == "onnxruntime":
+            return "./pamc-runner", (*words, "--ort", "./libonnxruntime.so")
+        return _PYTHON, (PYTHON_RUNNER.name, *words, "--runtime", runtime)
 
     def _asked(self, result: Result) -> tuple[Message, ...]:
         messages = read_lines(result)
         raise_failure(messages, self.cpu)
         return messages
 
-    def count(self, task_set: str, parts: int = 0) -> Counted:
+    def count(self, task_set: str, parts: int = 0, runtime: str = "onnxruntime") -> Counted:
         """The instructions of one inference of ``task_set``, and of each of its ``parts`` kernels.
 
+        In another ``runtime`` those of Python count as well, of which every process takes some tens more or fewer.
         Raises the errors of `messages.read_lines` and `messages.raise_failure`, and DamagedError when there are not
         that many kernels.
         """
         plugin = f"./count.so,out={_OUT}" + (f",parts={parts}" if parts else "")
-        program = self._runner("bench", ("--tasks", task_set, *OPTIONS))
+        program = self._runner("bench", ("--tasks", task_set, *OPTIONS), runtime)
         messages = self._asked(self._run((*_CLOCK, "-plugin", plugin), *program, plugins=True))
         classes, found = _read((self.folder / _OUT).read_text(), parts)
         return Counted(classes, found, messages)
@@ -198,7 +204,7 @@ class Workplace:
     def kernels(self, networks: Sequence[str]) -> list[list[str]]:
         """The kernels of ``networks``, files of the bundle, as ONNX Runtime runs them here: names, all different."""
         paths = [f"bundle/{name}" for name in networks]
-        result = self._run((), "root/usr/bin/python3", ("kernels.py", *paths), plugins=False)
+        result = self._run((), _PYTHON, ("kernels.py", *paths), plugins=False)
         try:
             listed = [json.loads(line) for line in result.stdout.splitlines()]
         except ValueError:
@@ -260,6 +266,7 @@ def workplace(board: str, bundle: Path, files: Sequence[str]) -> Iterator[Workpl
         copies = {
             "clock.so": clock,
             "kernels.py": sources() / "board" / "kernels.py",
+            PYTHON_RUNNER.name: PYTHON_RUNNER,
             "libonnxruntime.so": library,
             "pamc-runner": runner,
         }

@@ -195,8 +195,6 @@ def test_what_is_for_times_is_refused_for_an_emulated_board_before_anything_is_d
     for more in (["--runs", "3"], ["--cores", "big"], ["--allow-unstable"]):
         assert invoke([*words, *more]) == 2
         assert "an emulated board is counted" in capsys.readouterr().err
-    assert invoke([*words, "--runtime", "litert"]) == 2
-    assert "counted in onnxruntime alone" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -7,7 +7,7 @@ where it was, and files that did not change are not measured again.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -21,7 +21,7 @@ from benchmarks.suites.peers.counting import FORMAT, counted, runner_key
 from benchmarks.suites.peers.formats import PACKAGES, runtime_of
 from benchmarks.suites.peers.measuring import TIMING, Protocol, kept, key_of
 from benchmarks.suites.peers.networks import Comparison, Networks, networks, origin
-from benchmarks.suites.peers.programs import Written, write
+from benchmarks.suites.peers.programs import BOARD_TARGET, Written, write
 from benchmarks.suites.peers.results import SCHEMA, figures, times
 from benchmarks.suites.peers.rows import Row
 from pamc.bundle.digest import digest
@@ -59,6 +59,15 @@ class Campaign:
         return tuple(found)
 
     @cached_property
+    def boarded(self) -> Mapping[str, Written]:
+        """What boards count, by row: the files that a build for them has."""
+        nets = {row: nets for row in self.rows if not isinstance(nets := self.networks[row.name], str)}
+        return {
+            row.name: write(row, held, self.folder / BOARD_TARGET / row.name, FORMAT, BOARD_TARGET)
+            for row, held in nets.items()
+        }
+
+    @cached_property
     def runner(self) -> str:
         """What the counts of instructions depend on besides the files."""
         return runner_key()
@@ -76,11 +85,7 @@ class Campaign:
                 "resident": (self._place(written, "resident"), memory),
             }
             if written.format == FORMAT:
-                shape = self.comparison.shape
-                todo |= {
-                    f"instructions {board}": (self._counts(written, board), partial(counted, written, board, shape))
-                    for board in self.boards
-                }
+                todo |= {f"instructions {board}": self._counting(row, board) for board in self.boards}
             jobs += [
                 Job(f"{name}, {what}", partial(kept, place, make))
                 for what, (place, make) in todo.items()
@@ -111,8 +116,8 @@ class Campaign:
             for written in self._judged(format).values():
                 counts = {
                     board: held
-                    for board in self.boards
-                    if (held := self._read(self._counts(written, board))) is not None
+                    for board in (self.boards if written.format == FORMAT else ())
+                    if (held := self._read(self._counts(written.row, board))) is not None
                 }
                 accuracy, memory = (self._read(self._place(written, what)) for what in ("accuracy", "resident"))
                 assert accuracy is not None and memory is not None
@@ -154,8 +159,12 @@ class Campaign:
         data = digest(self.comparison.setup.networks, self.comparison.seed)
         return self._kept / "measured" / digest(key_of(written), data) / f"{what}.json"
 
-    def _counts(self, written: Written, board: str) -> Path:
-        return self._kept / "counted" / digest(key_of(written), self.runner) / f"{board}.json"
+    def _counting(self, row: Row, board: str) -> tuple[Path, Callable[[], dict[str, Any]]]:
+        count = partial(counted, self.boarded[row.name], board, self.comparison.shape)
+        return self._counts(row.name, board), count
+
+    def _counts(self, row: str, board: str) -> Path:
+        return self._kept / "counted" / digest(key_of(self.boarded[row]), self.runner) / f"{board}.json"
 
     def _block(self, format: str, number: int) -> Path:
         rows = [key_of(written) for written in self._judged(format).values()]

@@ -15,9 +15,10 @@ from pamc.graph import all_task_sets
 from pamc.lower import Plan, load_target, lower
 from pamc.task_sets import all_task_sets as named_sets
 
-__all__ = ["TARGET", "Program", "Written", "open_parts", "write"]
+__all__ = ["BOARD_TARGET", "TARGET", "Program", "Written", "open_parts", "write"]
 
 TARGET = "x86_64"
+BOARD_TARGET = "arm64"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +47,14 @@ class Written:
     bytes: int
 
 
-def write(row: Row, nets: Networks, folder: Path, format: str) -> Written:
-    """Write the networks of a row into the new folder, as its packing says."""
+def write(row: Row, nets: Networks, folder: Path, format: str, kind: str = TARGET) -> Written:
+    """Write the networks of a row into the new folder, as its packing says, for a ``kind`` of device."""
     exporter = exporter_of(format)
     folder.mkdir(parents=True)
     tasks = tuple(task for name in nets for task in name.split("+"))
     made: dict[str, Program] = {}
     for name, net in nets.items():
-        target = load_target(TARGET, runtime_of(format))
+        target = load_target(kind, runtime_of(format))
         requests = list(all_task_sets(len(net.tasks))) if row.packing == "sets" else [net.everyone]
         # Running groups as one is pamc's own doing; the others' files are as an ordinary exporter writes them.
         plans = lower(net, requests, target if row.packing == "sets" else replace(target, costs=None))
