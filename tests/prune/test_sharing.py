@@ -163,12 +163,31 @@ def test_of_two_starts_the_cheaper_result_counts() -> None:
     dear, cheap = (sum(cost(one, 1).macs for one in parts[part].values()) for part in (0.6, 0.5))
     # Nothing can be shared within these budgets, so the results are what they started from.
     assert cheap < dear
-    assert cost(entry.function(net, given, METHODS.parse_options("share", quick)), 7).macs == cheap
+    bearing = {**quick, "alone_cost": 9.0}
+    assert cost(entry.function(net, given, METHODS.parse_options("share", bearing)), 7).macs == cheap
     assert set(asked) == {0.5, 1.0}
-    asked.clear()
-    alone_half = METHODS.parse_options("share", {**quick, "race": False})
+    alone_half = METHODS.parse_options("share", {**bearing, "race": False})
     assert cost(entry.function(net, given, alone_half), 7).macs == dear
-    assert set(asked) == {0.5}
+    asked.clear()
+    alone_whole = METHODS.parse_options("share", {**quick, "alone": 1.0})
+    assert cost(entry.function(net, given, alone_whole), 7).macs == cheap
+    assert set(asked) == {1.0}
+
+
+def test_a_network_keeps_a_part_of_its_budget_only_where_that_costs_little() -> None:
+    net = separate()
+    loose, tight = alone(net, 0.6), alone(net, 0.5)
+    tight["b"] = alone(net, 0.2)["b"]
+    given = replace(
+        pruning(net, Budget(None, dict.fromkeys(net.tasks, -1.0))),
+        alone=lambda task, fraction: (tight if fraction == 1.0 else loose)[task],
+    )
+    options = METHODS.parse_options(
+        "share", {"recover": 2, "share_recover": 2, "epochs": 1, "alone_cost": 1.5, "race": False}
+    )
+    found = METHODS.get("share").function(net, given, options)
+    wanted = {"a": loose, "b": tight, "c": loose}
+    assert [cost(found, 1 << bit).macs for bit in range(3)] == [cost(wanted[task][task], 1).macs for task in net.tasks]
 
 
 def test_share_says_what_it_needs() -> None:

@@ -5,12 +5,13 @@ Sharing never raises the cost of any task set, so it can only gain over the netw
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pamc.errors import ConfigError, GoalMissedError
-from pamc.graph import MultitaskGraph, compact, stack
+from pamc.graph import MultitaskGraph, compact, cost, stack
 from pamc.prune.methods.taylor import TaylorOptions, taylor, train_and_score
 from pamc.prune.options import prune_step
 from pamc.prune.registry import METHODS, Checkpoints, Pruning
@@ -21,6 +22,8 @@ from pamc.train import Recipe
 
 __all__ = ["ShareOptions", "share"]
 
+Alone = Callable[[str, float], MultitaskGraph]
+
 ENOUGH = 0.3
 """The part of a step that pairs must save; below it units are removed instead."""
 
@@ -28,12 +31,15 @@ ENOUGH = 0.3
 @dataclass(frozen=True)
 class ShareOptions(TaylorOptions):
     """Options of ``taylor`` for the networks alone, and for sharing: the fraction of its budget that a network alone
-    may use up, so that something is left to pay for sharing; the fraction of the expected cost that one step saves
-    and its mini-batches; the least correlation of two units that may become one, and the calibration samples it is
-    measured on; whether sharing starts a second time, from the networks pruned alone within their whole budgets, whose
-    cost no task set can exceed then. Of the two results the one of less expected cost counts."""
+    may use up, so that something is left to pay for sharing, and how many times the cost of the same network pruned
+    within its whole budget that may take, or the whole budget is used up; the fraction of the expected cost that one
+    step saves and its mini-batches; the least correlation of two units that may become one, and the calibration
+    samples it is measured on; whether sharing also starts from networks that all leave a part of their budgets, and
+    from networks that all use up the whole, whose cost no task set can exceed then. Of the results the one of least
+    expected cost counts."""
 
     alone: float = 0.5
+    alone_cost: float = 1.2
     race: bool = True
     share_step: float = 0.06
     share_recover: int = 300
@@ -44,6 +50,8 @@ class ShareOptions(TaylorOptions):
         super().__post_init__()
         if not 0 < self.share_step < 1 or not (0 <= self.similarity <= 1 and 0 <= self.alone <= 1):
             raise ValueError("alone, share_step and similarity are fractions, between 0 and 1")
+        if not self.alone_cost >= 0:
+            raise ValueError("alone_cost is a factor, at least 0")
         if self.samples < 2 or self.share_recover < 1:
             raise ValueError("samples must be at least 2, and share_recover at least 1")
 
@@ -63,11 +71,30 @@ def share(net: MultitaskGraph, pruning: Pruning, options: ShareOptions) -> Multi
             "pruner 'share' merges by itself and starts from networks that share nothing",
             cure="merge: {method: separate}",
         )
-    parts = dict.fromkeys((options.alone, *((1.0,) if options.race else ())))
-    found = [
-        _shared(net, replace(pruning, checkpoints=_Named(pruning.checkpoints, part)), options, part) for part in parts
-    ]
+    found = []
+    for kept, parts in _starts(net, pruning.alone, options).items():
+        own = replace(pruning, checkpoints=_Named(pruning.checkpoints, kept))
+        found.append(_shared(stack(net, parts), own, options))
     return min(found, key=pruning.macs)
+
+
+def _starts(net: MultitaskGraph, alone: Alone, options: ShareOptions) -> Mapping[int, Mapping[str, MultitaskGraph]]:
+    """Where sharing starts from: of each task the network pruned within its whole budget or within a part of it.
+
+    By the mask of the tasks that keep the rest: first those for which that costs little, then all, then none; each once.
+    """
+    whole = {task: alone(task, 1.0) for task in net.tasks}
+    part = {task: alone(task, options.alone) for task in net.tasks} if options.alone < 1 else whole
+    cheap = {task for task in net.tasks if cost(part[task], 1).macs <= options.alone_cost * cost(whole[task], 1).macs}
+    keeping = [cheap, set(net.tasks), set[str]()] if options.race else [cheap]
+    if part is whole:
+        keeping = [set()]
+    return {
+        sum(1 << bit for bit, task in enumerate(net.tasks) if task in kept): {
+            task: (part if task in kept else whole)[task] for task in net.tasks
+        }
+        for kept in keeping
+    }
 
 
 @dataclass(frozen=True)
@@ -75,19 +102,17 @@ class _Named:
     """The checkpoints of one start: the same steps lead elsewhere from another."""
 
     held: Checkpoints
-    part: float
+    kept: int
 
     def get(self, name: str) -> State | None:
-        return self.held.get(f"{name}-{self.part:g}")
+        return self.held.get(f"{name}-{self.kept}")
 
     def put(self, name: str, state: State) -> None:
-        self.held.put(f"{name}-{self.part:g}", state)
+        self.held.put(f"{name}-{self.kept}", state)
 
 
-def _shared(net: MultitaskGraph, pruning: Pruning, options: ShareOptions, part: float) -> MultitaskGraph:
-    """Networks pruned alone within a ``part`` of their budgets, then shared within the whole."""
-    assert pruning.alone is not None
-    start = stack(net, {task: pruning.alone(task, part) for task in net.tasks})
+def _shared(start: MultitaskGraph, pruning: Pruning, options: ShareOptions) -> MultitaskGraph:
+    """Networks pruned alone, shared within their whole budgets."""
     order = np.random.default_rng(pruning.seed).permutation(len(pruning.train))[: options.samples]
     calibration = pruning.train.x[order]
 
