@@ -81,7 +81,7 @@ def share(net: MultitaskGraph, pruning: Pruning, options: ShareOptions) -> Multi
 def _starts(net: MultitaskGraph, alone: Alone, options: ShareOptions) -> Mapping[int, Mapping[str, MultitaskGraph]]:
     """Where sharing starts from: of each task the network pruned within its whole budget or within a part of it.
 
-    By the mask of the tasks that keep the rest: first those for which that costs little, then all, then none; each once.
+    By the mask of the tasks that keep the rest: first those that do so for little, then all, then none; each once.
     """
     whole = {task: alone(task, 1.0) for task in net.tasks}
     part = {task: alone(task, options.alone) for task in net.tasks} if options.alone < 1 else whole
