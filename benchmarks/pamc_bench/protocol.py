@@ -42,7 +42,7 @@ class Samples:
 
 
 class _Rounds:
-    """Runs every variant once per round in a fresh random order and keeps the times."""
+    """Times every variant once per round in a fresh random order."""
 
     def __init__(self, variants: Mapping[str, Callable[[], object]], seed: int, clock: Clock) -> None:
         self._variants = list(variants.items())
@@ -62,6 +62,8 @@ class _Rounds:
         self._random.shuffle(self._variants)
         total = 0
         for name, function in self._variants:
+            # Else what shares a session with other variants finds it in the caches, and what has its own does not.
+            function()
             start = clock()
             function()
             taken = clock() - start
@@ -112,10 +114,10 @@ def measure(
     on_progress: Callable[[float], None] | None = None,
     clock: Clock = time.perf_counter_ns,
 ) -> Mapping[str, Samples]:
-    """Time each of ``variants`` once per round, in an order drawn anew for every round.
+    """Time each of ``variants`` once per round, right after an untimed run of it; the order is drawn anew every round.
 
-    Ends after ``min_runs`` rounds and ``min_seconds`` per variant on average, or at ``max_seconds`` in all, of which
-    the warm-up takes a third at most; there is always one round. No sample is dropped. ``on_progress`` hears the
+    Ends after ``min_runs`` rounds and ``min_seconds`` timed per variant on average, or at ``max_seconds`` in all, of
+    which the warm-up takes a third at most; there is always one round. No sample is dropped. ``on_progress`` hears the
     fraction done, between rounds and at most once per percent.
     """
     if not variants:
