@@ -15,10 +15,12 @@ from pamc.graph.cost import cost
 from pamc.lower.cost_model import Costs
 from pamc.lower.fold_prices import BYTES, Choice, FoldPrices, State
 
-__all__ = ["ALLOWANCE", "NEGLIGIBLE_BYTES", "choose_folding"]
+__all__ = ["ALLOWANCE", "SMALL", "choose_folding"]
 
 ALLOWANCE = 0.03
-NEGLIGIBLE_BYTES = 65536
+SMALL = 1 << 20
+"""Bytes of the weights of all task sets that no device is short of."""
+
 WORTH = 0.02
 """A fold must save this part of a task set's estimated time: less is within the error of the estimate."""
 
@@ -69,11 +71,12 @@ def choose_folding(
 ) -> dict[int, dict[str, int]]:
     """What to fold for each of ``requests``, in the form of :func:`pamc.graph.select`.
 
-    The weights that folds add stay under 3 % of those of all tasks, or under 64 KiB. ``workload`` says which task sets
-    deserve them most; without it all do alike. ``net`` is compact and without batch norms.
+    The weights that folds add stay under 3 % of those of all tasks, or all weights under 1 MiB. ``workload`` says which
+    task sets deserve them most; without it all do alike. ``net`` is compact and without batch norms.
     """
     tables = {request: FoldPrices(net, request, costs) for request in requests}
-    allowed = max(ALLOWANCE * BYTES * cost(net, net.everyone).params, NEGLIGIBLE_BYTES)
+    weights = BYTES * cost(net, net.everyone).params
+    allowed = max(ALLOWANCE * weights, SMALL - weights)
     chances = _chances(workload, requests)
     longest = max(table.seconds(table.uniform(0)) for table in tables.values())
 

@@ -103,14 +103,16 @@ def test_folds_stay_within_the_allowance(monkeypatch):
     plain = unique_bytes(lower(net, requests_of(net), replace(X86, costs=None)))
     free = unique_bytes(lower(net, requests_of(net), on(CALLS)))
     assert free > 1.05 * plain, "the allowance would not matter"
-    monkeypatch.setattr(fold, "NEGLIGIBLE_BYTES", 0)
+    monkeypatch.setattr(fold, "SMALL", 0)
     plans = lower(net, requests_of(net), on(CALLS))
     assert unique_bytes(plans) <= (1 + fold.ALLOWANCE) * plain
+    monkeypatch.setattr(fold, "SMALL", (plain + free) // 2)
+    assert 1.05 * plain < unique_bytes(lower(net, requests_of(net), on(CALLS))) <= fold.SMALL
 
 
 def test_frequent_task_sets_fold_first(monkeypatch):
     net = three_task_net()
-    monkeypatch.setattr(fold, "NEGLIGIBLE_BYTES", 12_000)
+    monkeypatch.setattr(fold, "SMALL", unique_bytes(lower(net, requests_of(net), replace(X86, costs=None))) + 12_000)
     chosen = {}
     for often in (1, 4):
         workload = {request: 0.9 if request == often else 0.1 / 6 for request in requests_of(net)}
