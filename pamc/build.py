@@ -311,7 +311,7 @@ def build(spec: Spec, options: BuildOptions, progress: Progress, reporter: Repor
         return BuildResult(None, None, stage_view("prune", pruned, _requests(spec, pruned)))
     samples = shuffled(data.train, spec.seed, spec.quantize.samples).x
     numerics = _numerics(spec, pruned, samples, stages)
-    lowered = lower(pruned, _requests(spec, pruned), target, numerics, _workload(spec, pruned.tasks))
+    lowered = lower(pruned, _requests(spec, pruned), target, numerics, _workload(spec, pruned.tasks), spec.fold_bytes)
     plans = {plan.task_set: plan for plan in lowered.values()}
     if options.stop_after == "lower":
         return BuildResult(None, None, lowered_view(plans, pruned.tasks))

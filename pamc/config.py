@@ -109,6 +109,7 @@ def load_spec(path: Path) -> Spec:
         quantize=quantize,
         baseline=settings.baseline,
         seed=settings.seed,
+        fold_bytes=settings.fold_bytes,
     )
 
 

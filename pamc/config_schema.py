@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pamc.spec import Effort, QuantizeKind
+from pamc.spec import FOLD_BYTES, Effort, QuantizeKind
 
 __all__ = [
     "MAX_TASKS",
@@ -149,6 +149,9 @@ class SettingsModel(_Model):
     emit: Annotated[list[str], Field(min_length=1, description="export formats")] = ["onnx"]
     baseline: Annotated[bool, Field(description="also prune the networks separately, for the report")] = True
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
+    fold_bytes: Annotated[
+        int, Field(ge=0, description="what the weights of all task sets may come to for the sake of speed")
+    ] = FOLD_BYTES
 
 
 class FileModel(SettingsModel):

@@ -147,4 +147,5 @@ def compose_manifest(spec: Spec, evidence: Evidence) -> Manifest:
         latency=next(iter(evidence.latency), None),
         further_latency=evidence.latency[1:],
         numerics=evidence.numerics,
+        fold_bytes=spec.fold_bytes,
     )

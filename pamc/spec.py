@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 __all__ = [
+    "FOLD_BYTES",
     "Budget",
     "DataSpec",
     "Effort",
@@ -22,6 +23,9 @@ __all__ = [
 ]
 
 DEFAULT_MAX_DROP = 1.0
+
+FOLD_BYTES = 1 << 20
+"""What the weights of all task sets may come to for the sake of speed: phones and boards are not short of it."""
 
 QuantizeKind = Literal["none", "fp16", "int8"]
 """The numbers of a bundle; none: float32."""
@@ -155,6 +159,7 @@ class Spec:
     quantize: QuantizeSpec
     baseline: bool
     seed: int
+    fold_bytes: int
 
     @property
     def max_drops(self) -> dict[str, float | None]:

@@ -14,7 +14,7 @@ from pamc.config_schema import FileModel
 from pamc.errors import ConfigError
 from pamc.export import exporters
 from pamc.registry import Registry
-from pamc.spec import Budget, MethodSpec, PruneSpec, QuantizeSpec
+from pamc.spec import FOLD_BYTES, Budget, MethodSpec, PruneSpec, QuantizeSpec
 
 GOOD = """\
 name: kit
@@ -76,6 +76,7 @@ def test_defaults_of_a_two_task_file(load: Load, tmp_path: Path) -> None:
     assert spec.task_sets == ("article", "tone", "article+tone")
     assert dict(spec.workload) == dict.fromkeys(spec.task_sets, pytest.approx(1 / 3))
     assert (spec.emit, spec.quantize, spec.baseline, spec.seed) == (("onnx",), QuantizeSpec(), True, 0)
+    assert spec.fold_bytes == FOLD_BYTES
     assert spec.input is None
     assert spec.root == tmp_path
 
@@ -158,6 +159,7 @@ BAD = {
     "wrong type": (GOOD + "seed: [1]\n", r"6:7: seed must be a whole number, not \[1\]"),
     "yes is text": (GOOD + "baseline: yes\n", r"6:11: baseline must be true or false, not 'yes'"),
     "number for a truth value": (GOOD + "baseline: 1\n", r"6:11: baseline must be true or false, not 1"),
+    "negative bytes": (GOOD + "fold_bytes: -1\n", r"6:13: fold_bytes must be at least 0, not -1"),
     "empty section": (GOOD + "merge:\n", r"6:\d+: merge must be a mapping, not nothing"),
     "negative": (_with("max_drop: 0.1", "max_drop: -1"), r"max_drop must be at least 0, not -1"),
     "not finite": (_with("max_drop: 0.1", "max_drop: .nan"), r"4:81: .nan is not a finite number"),

@@ -9,6 +9,7 @@ from typing import Any
 
 from pamc.bundle.decode import Damage, decode
 from pamc.errors import InternalError, OutputError
+from pamc.spec import FOLD_BYTES
 from pamc.task_sets import parse_task_set
 
 __all__ = [
@@ -152,7 +153,7 @@ class Manifest:
     versions by package, ``sources`` sha256 by path as the user wrote it. Times (``stage_seconds``, ``created`` in ISO
     8601, ``latency`` of the first format, ``further_latency``) are here and in the reports alone, so that every other
     file is reproducible byte by byte. ``slice_of`` is the sha256 of the manifest of the bundle that this one was cut
-    from, if it was.
+    from, if it was. ``fold_bytes`` is what the weights of all task sets may come to by running groups as one.
     """
 
     name: str
@@ -175,6 +176,7 @@ class Manifest:
     further_latency: tuple[Latency, ...] = ()
     numerics: Method = Method("float32", {})
     slice_of: str | None = None
+    fold_bytes: int = FOLD_BYTES
     schema_version: int = SCHEMA_VERSION
 
     @property

@@ -24,5 +24,5 @@ def plans_of(bundle: Bundle, *task_sets: str) -> dict[str, Plan]:
     workload = {net.task_set(text.split("+")): chance for text, chance in manifest.workload.items() if chance}
     costs = read_costs(bundle.file(COSTS)) if COSTS in manifest.files else None
     target = replace(load_target(manifest.target), costs=costs)
-    plans = lower(net, list(requests), target, bundle.numerics, workload)
+    plans = lower(net, list(requests), target, bundle.numerics, workload, manifest.fold_bytes)
     return {plan.task_set: plan for plan in plans.values()}

@@ -14,12 +14,11 @@ from pamc.graph import MultitaskGraph, Node
 from pamc.graph.cost import cost
 from pamc.lower.cost_model import Costs
 from pamc.lower.fold_prices import BYTES, Choice, FoldPrices, State
+from pamc.spec import FOLD_BYTES
 
-__all__ = ["ALLOWANCE", "SMALL", "choose_folding"]
+__all__ = ["ALLOWANCE", "choose_folding"]
 
 ALLOWANCE = 0.03
-SMALL = 1 << 20
-"""Bytes of the weights of all task sets that no device is short of."""
 
 WORTH = 0.02
 """A fold must save this part of a task set's estimated time: less is within the error of the estimate."""
@@ -67,16 +66,20 @@ def _chances(workload: Mapping[int, float] | None, requests: Sequence[int]) -> d
 
 
 def choose_folding(
-    net: MultitaskGraph, requests: Sequence[int], costs: Costs, workload: Mapping[int, float] | None = None
+    net: MultitaskGraph,
+    requests: Sequence[int],
+    costs: Costs,
+    workload: Mapping[int, float] | None = None,
+    fold_bytes: int = FOLD_BYTES,
 ) -> dict[int, dict[str, int]]:
     """What to fold for each of ``requests``, in the form of :func:`pamc.graph.select`.
 
-    The weights that folds add stay under 3 % of those of all tasks, or all weights under 1 MiB. ``workload`` says which
-    task sets deserve them most; without it all do alike. ``net`` is compact and without batch norms.
+    The weights that folds add stay under 3 % of those of all tasks, or all weights under ``fold_bytes``. ``workload``
+    says which task sets deserve them most; without it all do alike. ``net`` is compact and without batch norms.
     """
     tables = {request: FoldPrices(net, request, costs) for request in requests}
     weights = BYTES * cost(net, net.everyone).params
-    allowed = max(ALLOWANCE * weights, SMALL - weights)
+    allowed = max(ALLOWANCE * weights, fold_bytes - weights)
     chances = _chances(workload, requests)
     longest = max(table.seconds(table.uniform(0)) for table in tables.values())
 

@@ -16,6 +16,7 @@ from pamc.lower.fold import choose_folding
 from pamc.lower.numerics import FLOAT32, Numerics, Range, stored
 from pamc.lower.split import choose_splits, split
 from pamc.lower.target import Target
+from pamc.spec import FOLD_BYTES
 
 __all__ = ["Plan", "bare_plan", "lower"]
 
@@ -87,12 +88,14 @@ def lower(
     target: Target,
     numerics: Numerics = FLOAT32,
     workload: Mapping[int, float] | None = None,
+    fold_bytes: int = FOLD_BYTES,
 ) -> dict[int, Plan]:
     """The plans of the task sets ``requests`` (masks), in that order.
 
     Folds batch norms, removes dead units and splits each layer into its groups; the function computed stays the
     same. Where the target's costs are known, groups run as one where that is estimated to be faster
-    (:mod:`pamc.lower.fold`), most of all for the task sets that ``workload`` says are frequent. Raises InternalError
+    (:mod:`pamc.lower.fold`), most of all for the task sets that ``workload`` says are frequent, and as long as the
+    weights of all plans stay under ``fold_bytes`` or grow by 3 % at most. Raises InternalError
     for a mask that is empty or names unknown tasks, and for a network that breaks the rules of the IR.
     """
     if bad := [request for request in requests if not 0 < request <= net.everyone]:
@@ -100,7 +103,7 @@ def lower(
     compacted = verify_multitask(compact(replace(net, graph=fold_batch_norm(net.graph))), "folding")
     compacted = stored(compacted, numerics)
     costs = target.costs
-    foldings = choose_folding(compacted, requests, costs, workload) if costs is not None else {}
+    foldings = choose_folding(compacted, requests, costs, workload, fold_bytes) if costs is not None else {}
     # What is the same in all task sets is decided once, for all.
     whole = select(compacted, [net.everyone])[net.everyone].graph
     joined = {node.name for node in whole.nodes}

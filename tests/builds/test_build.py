@@ -18,6 +18,7 @@ from safetensors.torch import load as load_tensors
 import pamc
 from pamc.build import BuildOptions, BuildResult, build
 from pamc.bundle import Bundle, Manifest, open_bundle
+from pamc.bundle.plans import plans_of
 from pamc.cli.build import STAGES
 from pamc.cli.progress import PlainProgress
 from pamc.config import load_spec
@@ -258,6 +259,24 @@ def test_nothing_merged_and_nothing_pruned_reproduces_every_network(tmp_path: Pa
         entry = manifest.task_sets[text]
         assert entry.macs.bundle == entry.macs.separate
         assert entry.params.bundle == entry.params.separate
+
+
+def test_fold_bytes_keep_weights_from_being_held_more_than_once(tmp_path: Path) -> None:
+    sizes, folds = {}, {}
+    for fold_bytes in (0, 1 << 20):
+        project = make_project(
+            tmp_path / str(fold_bytes),
+            merge="{method: separate}",
+            prune="{method: none}",
+            train=None,
+            fold_bytes=str(fold_bytes),
+        )
+        bundle, manifest = made(project.build())
+        assert manifest.fold_bytes == fold_bytes
+        sizes[fold_bytes] = manifest.files["onnx/weights.bin"].bytes
+        folds[fold_bytes] = [plan.folds for plan in plans_of(bundle).values() if plan.folds]
+    assert not folds[0] and folds[1 << 20]
+    assert sizes[0] < sizes[1 << 20] < 1.2 * (1 << 20)
 
 
 def test_networks_of_different_widths_and_heads(tmp_path: Path) -> None:

@@ -98,26 +98,25 @@ def unique_bytes(plans):
     return sum({name: array.nbytes for plan in plans.values() for name, array in plan.graph.params.items()}.values())
 
 
-def test_folds_stay_within_the_allowance(monkeypatch):
+def test_folds_stay_within_the_allowance():
     net = three_task_net()
     plain = unique_bytes(lower(net, requests_of(net), replace(X86, costs=None)))
     free = unique_bytes(lower(net, requests_of(net), on(CALLS)))
     assert free > 1.05 * plain, "the allowance would not matter"
-    monkeypatch.setattr(fold, "SMALL", 0)
-    plans = lower(net, requests_of(net), on(CALLS))
-    assert unique_bytes(plans) <= (1 + fold.ALLOWANCE) * plain
-    monkeypatch.setattr(fold, "SMALL", (plain + free) // 2)
-    assert 1.05 * plain < unique_bytes(lower(net, requests_of(net), on(CALLS))) <= fold.SMALL
+    assert unique_bytes(lower(net, requests_of(net), on(CALLS), fold_bytes=0)) <= (1 + fold.ALLOWANCE) * plain
+    between = (plain + free) // 2
+    assert 1.05 * plain < unique_bytes(lower(net, requests_of(net), on(CALLS), fold_bytes=between)) <= between
 
 
-def test_frequent_task_sets_fold_first(monkeypatch):
+def test_frequent_task_sets_fold_first():
     net = three_task_net()
-    monkeypatch.setattr(fold, "SMALL", unique_bytes(lower(net, requests_of(net), replace(X86, costs=None))) + 12_000)
+    fold_bytes = unique_bytes(lower(net, requests_of(net), replace(X86, costs=None))) + 12_000
     chosen = {}
     for often in (1, 4):
         workload = {request: 0.9 if request == often else 0.1 / 6 for request in requests_of(net)}
         chosen[often] = {
-            r: len(plan.folds) for r, plan in lower(net, requests_of(net), on(CALLS), workload=workload).items()
+            r: len(plan.folds)
+            for r, plan in lower(net, requests_of(net), on(CALLS), workload=workload, fold_bytes=fold_bytes).items()
         }
     assert chosen[1][1] > chosen[1][4]
     assert chosen[4][4] > chosen[4][1]
