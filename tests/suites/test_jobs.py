@@ -84,7 +84,8 @@ if __name__ == "__main__":
 """
 
 
-def test_ctrl_c_ends_the_processes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_end_ends_the_processes(number: signal.Signals, tmp_path: Path) -> None:
     script, running = tmp_path / "script.py", tmp_path / "running"
     script.write_text(INTERRUPTED)
     command = [sys.executable, str(script), str(running)]
@@ -93,9 +94,12 @@ def test_ctrl_c_ends_the_processes(tmp_path: Path) -> None:
     while not running.exists():
         assert process.poll() is None
         time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGINT)
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)
+    else:
+        process.send_signal(number)
     out, _ = process.communicate(timeout=30)
-    assert out == "interrupted\n"
+    assert (out, process.returncode) == (("interrupted\n", 0) if number == signal.SIGINT else ("", 143))
     # Python's own helper for shared resources notices a moment later that nobody is left.
     with pytest.raises(ProcessLookupError):
         for _ in range(100):

@@ -52,7 +52,7 @@ class _Running:
 def run_jobs(jobs: Sequence[Job], workers: int, display: Display) -> dict[str, str]:
     """Run all jobs, up to ``workers`` at a time, one thread each. Returns the errors by name.
 
-    On KeyboardInterrupt the processes are ended before it is raised again.
+    On KeyboardInterrupt, and on SIGTERM, which ends this process with code 143, the processes are ended first.
     """
     waiting = {job.name: job for job in jobs}
     running: dict[str, _Running] = {}
@@ -99,6 +99,7 @@ def _start(job: Job) -> _Running:
 
 def _work(call: Callable[[], str], answer: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     try:
         told = True, call()
     except PamcError as error:
@@ -120,19 +121,25 @@ def _answer(item: _Running) -> tuple[bool, str]:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Ctrl-C waits: between its start and the note of it a process would be ended by nobody."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    """Signals to end wait: between its start and the note of it a process would be ended by nobody."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def _end(number: int, _: object) -> None:
+    raise SystemExit(128 + number)
+
+
 @contextmanager
 def _ended(running: dict[str, _Running]) -> Iterator[None]:
+    before = signal.signal(signal.SIGTERM, _end)
     try:
         yield
     finally:
+        signal.signal(signal.SIGTERM, before)
         for item in running.values():
             item.process.terminate()
         for item in running.values():
