@@ -22,7 +22,6 @@ _DEFAULTS: Mapping[Effort, Mapping[str, object]] = {
         "share_step": 0.12,
         "share_recover": 100,
         "race": False,
-        "trials": 1,
     },
     "normal": {},
     "thorough": {
@@ -34,7 +33,6 @@ _DEFAULTS: Mapping[Effort, Mapping[str, object]] = {
         "attempts": 4,
         "share_step": 0.04,
         "share_recover": 600,
-        "trials": 6,
     },
 }
 

@@ -21,7 +21,7 @@ from pamc.prune.registry import Pruning
 from pamc.prune.state import Cut, State, compacted
 from pamc.train import Recipe, fit
 
-__all__ = ["Schedule", "Step", "prune_iteratively", "used_up"]
+__all__ = ["Schedule", "Step", "prune_iteratively"]
 
 Step = Callable[[State, Recipe, Cut], tuple[State, MultitaskGraph]]
 """``(state, recipe, cut) -> (the same trained by the recipe, its network pruned with dead units still in it)``.

@@ -18,11 +18,9 @@ from pamc.graph.interpret import read_values
 from pamc.graph.owners import DTYPE, Owners, may_read
 from pamc.prune.moves import Saliency, unit_price
 
-__all__ = ["Responses", "responses", "ways_to_share"]
+__all__ = ["Responses", "responses", "share_to"]
 
 CHUNK = 0.25
-LARGE = 0.3
-"""The part of what is to be saved from which on a move is large."""
 
 
 @dataclass(frozen=True)
@@ -106,10 +104,6 @@ class _Move:
             for pair, part in zip(pairs, covered, strict=True)
         ]
         return cls(tuple(pairs), float(sum(lost)) / sum(pair.saving for pair in pairs) ** exponent)
-
-    @property
-    def saving(self) -> float:
-        return sum(pair.saving for pair in self.pairs)
 
     @property
     def rank(self) -> tuple[object, ...]:
@@ -246,17 +240,25 @@ def _redirect(params: dict[str, NDArray[np.floating]], net: MultitaskGraph, pair
             params[node.params["bias"]] += shift * moved.reshape(len(moved), -1).sum(axis=1)
 
 
-def _take(
+def share_to(
     net: MultitaskGraph,
-    moves: Iterable[_Move],
-    seen: Mapping[str, Responses],
+    x: NDArray[np.generic],
+    saliency: Saliency,
     workload: Mapping[int, float],
     macs: float,
-    spared: Mapping[str, Owners],
-) -> tuple[MultitaskGraph, list[_Move]]:
-    """The network with moves made in their order until it costs at most ``macs``, and these moves."""
+    *,
+    exponent: float = 0.5,
+    similarity: float = 0.3,
+    spared: Mapping[str, Owners] | None = None,
+) -> MultitaskGraph:
+    """Share pairs of units until the expected cost is at most ``macs``, as far as similar pairs last.
+
+    ``x`` are calibration samples ``(n, *input shape)``; units are similar from a correlation of ``similarity`` on.
+    Units with a mask in ``spared``, ``{space: (units,)}``, stay as they are. Those that went are left dead.
+    """
+    seen = responses(net, x)
+    moves = _moves(net, _pairs(net, seen, saliency, workload, similarity), exponent)
     params = {key: np.array(array) for key, array in net.graph.params.items()}
-    taken: list[_Move] = []
     shared: list[_Pair] = []
     touched: set[tuple[str, int]] = set()
     current, estimate = expected_macs(net, workload), 0.0
@@ -267,43 +269,10 @@ def _take(
         if ends & touched or (spared and any(spared[space][unit] for space, unit in ends)):
             continue
         touched |= ends
-        taken.append(move)
         for pair in move.pairs:
             _redirect(params, net, pair, seen[pair.space])
-        estimate += move.saving
+            estimate += pair.saving
         shared += move.pairs
         if estimate >= CHUNK * max(current - macs, 1.0):
             current, estimate = expected_macs(_joined(net, shared), workload), 0.0
-    return _joined(net, shared).with_params(params), taken
-
-
-def ways_to_share(
-    net: MultitaskGraph,
-    x: NDArray[np.generic],
-    saliency: Saliency,
-    workload: Mapping[int, float],
-    macs: float,
-    *,
-    ways: int = 1,
-    exponent: float = 0.5,
-    similarity: float = 0.3,
-    spared: Mapping[str, Owners] | None = None,
-) -> list[MultitaskGraph]:
-    """Share pairs of units until the expected cost is at most ``macs``, as far as similar pairs last, in several ways.
-
-    The first way takes the best pairs, each further one, up to ``ways``, none of the large ones of those before it.
-    ``x`` are calibration samples ``(n, *input shape)``; units are similar from a correlation of ``similarity`` on.
-    Units with a mask in ``spared``, ``{space: (units,)}``, stay as they are. Those that went are left dead.
-    """
-    seen = responses(net, x)
-    moves = _moves(net, _pairs(net, seen, saliency, workload, similarity), exponent)
-    wanted = expected_macs(net, workload) - macs
-    found: list[MultitaskGraph] = []
-    while len(found) < ways:
-        way, taken = _take(net, moves, seen, workload, macs, spared or {})
-        if found and not taken:
-            break
-        found.append(way)
-        large = {id(move) for move in taken if move.saving >= LARGE * wanted} or {id(move) for move in taken}
-        moves = [move for move in moves if id(move) not in large]
-    return found
+    return _joined(net, shared).with_params(params)

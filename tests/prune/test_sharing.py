@@ -13,10 +13,8 @@ from pamc.graph.interpret import evaluate, parts, read_values
 from pamc.graph.ops import Flatten
 from pamc.graph.owners import all_task_sets
 from pamc.prune import METHODS, Budget
-from pamc.prune.methods.share import _least_harmful
 from pamc.prune.moves import prune_to
-from pamc.prune.sharing import responses, ways_to_share
-from pamc.train import Recipe
+from pamc.prune.sharing import _pairs, responses, share_to
 from tests.lower.nets import Sketch
 from tests.prune.nets import pruning, samples, separate
 
@@ -56,7 +54,7 @@ def test_sharing_raises_the_cost_of_no_task_set(name: str) -> None:
     net = stack(separate(name), alone(separate(name)))
     x = samples(net, 32).x
     wanted = 0.8 * expected_macs(net, WORKLOAD)
-    shared = verify_multitask(ways_to_share(net, x, stakes(net), WORKLOAD, wanted, similarity=0.0)[0], "sharing")
+    shared = verify_multitask(share_to(net, x, stakes(net), WORKLOAD, wanted, similarity=0.0), "sharing")
     small = verify_multitask(compact(shared), "compaction")
     assert expected_macs(small, WORKLOAD) < 0.97 * expected_macs(net, WORKLOAD)
     for request in all_task_sets(3):
@@ -82,7 +80,7 @@ def test_equal_networks_become_one_without_a_change(name: str) -> None:
     before = evaluate(net.graph, x, dtype=torch.float64)
     shared = net
     for _ in range(8):
-        shared = compact(ways_to_share(shared, x, stakes(shared), {3: 1.0}, 0.0, similarity=0.999)[0])
+        shared = compact(share_to(shared, x, stakes(shared), {3: 1.0}, 0.0, similarity=0.999))
     after = evaluate(shared.graph, x, dtype=torch.float64)
     for task in net.tasks:
         torch.testing.assert_close(after[task], before[task], rtol=1e-4, atol=1e-4)
@@ -112,36 +110,18 @@ def test_responses_do_not_depend_on_how_many_samples_fit_into_memory(monkeypatch
         np.testing.assert_allclose(seen.correlation, whole[space].correlation, atol=1e-3)
 
 
+def test_units_that_answer_against_each_other_are_not_alike() -> None:
+    net = stack(separate(), alone(separate()))
+    seen = responses(net, samples(net, 32).x)
+    found = list(_pairs(net, seen, stakes(net), WORKLOAD, 0.0))
+    assert found and all(pair.alike >= 0 for pair in found)
+    assert len({(pair.space, frozenset((pair.kept, pair.gone))) for pair in found}) == len(found)
+
+
 def test_units_that_are_not_alike_stay_apart() -> None:
     net = stack(separate(), alone(separate()))
-    shared = ways_to_share(net, samples(net, 32).x, stakes(net), WORKLOAD, 0.0, similarity=1.0)[0]
+    shared = share_to(net, samples(net, 32).x, stakes(net), WORKLOAD, 0.0, similarity=1.0)
     assert all((shared.owners[space] == net.owners[space]).all() for space in net.prunable)
-
-
-def test_every_way_to_share_leaves_out_the_large_pairs_of_those_before() -> None:
-    net = stack(separate(), alone(separate()))
-    found = []
-    for way in ways_to_share(
-        net, samples(net, 32).x, stakes(net), WORKLOAD, 0.99 * expected_macs(net, WORKLOAD), ways=4, similarity=0.0
-    ):
-        assert expected_macs(verify_multitask(way, "sharing"), WORKLOAD) <= 0.99 * expected_macs(net, WORKLOAD)
-        # One pair saves it all.
-        assert sum(int((way.owners[space] == 0).sum()) for space in net.prunable) == 1
-        changed = {space: np.flatnonzero(way.owners[space] != net.owners[space]).tolist() for space in net.prunable}
-        assert changed not in found
-        found.append(changed)
-    assert len(found) == 4
-
-
-def test_the_way_to_share_that_harms_least_is_taken() -> None:
-    net = separate()
-    given = pruning(net, Budget(None, dict.fromkeys(net.tasks, 10.0)))
-    (key,) = (net.graph.by_name[net.graph.outputs["b"]].params["weight"],)
-    upside_down = net.with_params({key: -net.graph.params[key]})
-    options = METHODS.parse_options("share", {"share_recover": 2})
-    recipe = Recipe(steps=2, batch_size=32)
-    for ways in ([net, upside_down], [upside_down, net]):
-        assert _least_harmful(ways, recipe, given, options) is net
 
 
 def run(net: MultitaskGraph, budget: Budget, **options: object) -> MultitaskGraph:

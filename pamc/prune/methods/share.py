@@ -5,7 +5,7 @@ Sharing never raises the cost of any task set, so it can only gain over the netw
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,10 +15,10 @@ from pamc.graph import MultitaskGraph, compact, cost, stack
 from pamc.prune.methods.taylor import TaylorOptions, taylor, train_and_score
 from pamc.prune.options import prune_step
 from pamc.prune.registry import METHODS, Checkpoints, Pruning
-from pamc.prune.search import prune_iteratively, used_up
-from pamc.prune.sharing import ways_to_share
-from pamc.prune.state import Cut, State, compacted
-from pamc.train import Recipe, fit
+from pamc.prune.search import prune_iteratively
+from pamc.prune.sharing import share_to
+from pamc.prune.state import Cut, State
+from pamc.train import Recipe
 
 __all__ = ["ShareOptions", "share"]
 
@@ -27,9 +27,6 @@ Alone = Callable[[str, float], MultitaskGraph]
 ENOUGH = 0.3
 """The part of a step that pairs must save; below it units are removed instead."""
 
-WORTH_TRYING = 0.5
-"""The part of a step that other pairs than the best must save to be tried."""
-
 
 @dataclass(frozen=True)
 class ShareOptions(TaylorOptions):
@@ -37,9 +34,9 @@ class ShareOptions(TaylorOptions):
     may use up, so that something is left to pay for sharing, and how many times the cost of the same network pruned
     within its whole budget that may take, or the whole budget is used up; the fraction of the expected cost that one
     step saves and its mini-batches; the least correlation of two units that may become one, and the calibration
-    samples it is measured on; in how many ways each step is tried; whether sharing also starts from networks that all
-    leave a part of their budgets, and from networks that all use up the whole, whose cost no task set can exceed then.
-    Of the results the one of least expected cost counts."""
+    samples it is measured on; whether sharing also starts from networks that all leave a part of their budgets, and
+    from networks that all use up the whole, whose cost no task set can exceed then. Of the results the one of least
+    expected cost counts."""
 
     alone: float = 0.5
     alone_cost: float = 1.2
@@ -48,7 +45,6 @@ class ShareOptions(TaylorOptions):
     share_recover: int = 300
     similarity: float = 0.3
     samples: int = 256
-    trials: int = 4
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -56,8 +52,8 @@ class ShareOptions(TaylorOptions):
             raise ValueError("alone, share_step and similarity are fractions, between 0 and 1")
         if not self.alone_cost >= 0:
             raise ValueError("alone_cost is a factor, at least 0")
-        if self.samples < 2 or self.share_recover < 1 or self.trials < 1:
-            raise ValueError("samples must be at least 2, share_recover and trials at least 1")
+        if self.samples < 2 or self.share_recover < 1:
+            raise ValueError("samples must be at least 2, and share_recover at least 1")
 
 
 @METHODS.register("share", options=ShareOptions)
@@ -115,25 +111,6 @@ class _Named:
         self.held.put(f"{name}-{self.kept}", state)
 
 
-def _least_harmful(
-    ways: Sequence[MultitaskGraph], recipe: Recipe, pruning: Pruning, options: ShareOptions
-) -> MultitaskGraph:
-    """The way whose worst task is best off after a little training; none of them has that training yet.
-
-    How alike two units are says little about what it costs that one stands in for both.
-    """
-    if len(ways) == 1:
-        return ways[0]
-    short = replace(recipe, steps=max(1, options.share_recover // 2))
-
-    def harm(way: MultitaskGraph) -> float:
-        net = compacted(State(way)).net
-        net = fit(net, pruning.train, pruning.targets, short, pruning.progress, label="trying a way to share")
-        return max(used_up(pruning, pruning.drops(net)).values(), default=0.0)
-
-    return min(ways, key=harm)
-
-
 def _shared(start: MultitaskGraph, pruning: Pruning, options: ShareOptions) -> MultitaskGraph:
     """Networks pruned alone, shared within their whole budgets."""
     order = np.random.default_rng(pruning.seed).permutation(len(pruning.train))[: options.samples]
@@ -141,23 +118,21 @@ def _shared(start: MultitaskGraph, pruning: Pruning, options: ShareOptions) -> M
 
     def step(state: State, recipe: Recipe, cut: Cut) -> tuple[State, MultitaskGraph]:
         trained, saliency = train_and_score(state, pruning, recipe, options, "sharing")
-        ways = ways_to_share(
+        merged = share_to(
             trained.net,
             calibration,
             saliency,
             pruning.workload,
             cut.macs,
-            ways=options.trials,
             exponent=options.exponent,
             similarity=options.similarity,
             spared=cut.spared,
         )
-        before = pruning.macs(trained.net)
-        if before - pruning.macs(ways[0]) < ENOUGH * (before - cut.macs):
+        before, after = pruning.macs(trained.net), pruning.macs(merged)
+        if before - after < ENOUGH * (before - cut.macs):
             # Similar pairs often run out before the budget does.
             return trained, prune_step(trained.net, saliency, pruning, options, cut)
-        worth = [way for way in ways[1:] if before - pruning.macs(way) >= WORTH_TRYING * (before - cut.macs)]
-        return trained, _least_harmful([ways[0], *worth], recipe, pruning, options)
+        return trained, merged
 
     schedule = replace(options, step=options.share_step, recover=options.share_recover)
     try:
