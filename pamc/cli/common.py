@@ -2,11 +2,11 @@
 
 import json
 import logging
-import os
 import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -101,10 +101,15 @@ def check_writable(path: Path, *, make_parents: bool = False) -> None:
         why = "it is a folder"
     elif not folder.is_dir():
         why = f"there is no folder {folder}"
-    elif not os.access(path if path.exists() else folder, os.W_OK):
-        why = "this user may not write there"
     else:
-        return
+        try:
+            # Asked by trying: root may write everywhere, and yet nothing can be made in /proc or on a read-only disk.
+            path.open("ab").close() if path.exists() else TemporaryFile(dir=folder).close()
+            return
+        except PermissionError:
+            why = "this user may not write there"
+        except OSError as error:
+            why = error.strerror or str(error)
     raise OutputError("the file cannot be written", where=str(path), why=why, cure="name another file")
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from pamc import __version__
 from pamc.cli import COMMANDS, cli
+from pamc.cli.common import check_writable
 from pamc.cli.failures import exit_code_of
 from pamc.errors import ConfigError, OutputError, VerificationError
 
@@ -147,3 +148,19 @@ def test_a_closed_pipe_is_not_an_error_message() -> None:
     finally:
         os.close(write)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.parametrize("place", ["/proc/nope/costs.yaml", "/proc/costs.yaml", "{folder}", "{folder}/none/costs.yaml"])
+def test_a_file_that_cannot_be_made_is_refused_by_anybody(place: str, tmp_path: Path) -> None:
+    """Root may write everywhere, so only trying tells that nothing can be made in /proc."""
+    path = Path(place.format(folder=tmp_path))
+    with pytest.raises(OutputError, match="cannot be written"):
+        check_writable(path, make_parents=place.startswith("/proc"))
+
+
+def test_asking_whether_a_file_can_be_written_leaves_it_as_it_is(tmp_path: Path) -> None:
+    held = tmp_path / "held.yaml"
+    held.write_text("costs")
+    for path in (held, tmp_path / "new.yaml"):
+        check_writable(path)
+    assert held.read_text() == "costs" and [*tmp_path.iterdir()] == [held]

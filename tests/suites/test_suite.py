@@ -106,19 +106,26 @@ def test_a_damaged_result_is_no_result(tmp_path: Path) -> None:
     assert store.result(cell.folder) is None
 
 
-def test_results_are_named_after_their_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_results_are_named_after_their_budget_or_as_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PAMC_CACHE", str(tmp_path / "cache"))
-    for budget in (SETUP.max_drop, 10.0):
+    for budget, named in ((SETUP.max_drop, []), (10.0, []), (10.0, ["--page", "mnist-5-tight"])):
         (finished,) = cells(replace(SETUP, max_drop=budget), ["b1"], ["taylor"], 1, Store.default())
         finished.store.keep(finished.folder, missed("b1", 0), None)
         given = ["--scale", "smoke", "--rows", "b1", "--pruners", "taylor", "--max-drop", f"{budget:g}"]
-        answer = CliRunner().invoke(main, ["mnist-5", *given, "--out", str(tmp_path / "out")])
+        answer = CliRunner().invoke(main, ["mnist-5", *given, *named, "--out", str(tmp_path / "out")])
         assert answer.exit_code == 0 and "1 finished before; 0 jobs" in answer.output, answer.output
     found = {path.name: json.loads(path.read_text()) for path in (tmp_path / "out").glob("*.json")}
     assert {name: held["setup"]["max_drop"] for name, held in found.items()} == {
         "mnist-5.json": SETUP.max_drop,
         "mnist-5-drop-10.json": 10.0,
+        "mnist-5-tight.json": 10.0,
     }
+
+
+@pytest.mark.parametrize("name", ["fashion-4-vib", "vib", "mnist-5-../x"])
+def test_a_page_that_render_would_not_find_is_refused(name: str) -> None:
+    answer = CliRunner().invoke(main, ["mnist-5", "--page", name])
+    assert answer.exit_code == 2 and "begins with mnist-5-" in answer.output
 
 
 def test_unknown_rows_are_refused() -> None:

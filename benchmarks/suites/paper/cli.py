@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -38,6 +39,14 @@ def _names(context: click.Context, parameter: click.Parameter, value: str | None
     return names
 
 
+def _page_name(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    # `render` finds the results of a suite by the beginning of their names.
+    suite = str(context.info_name)
+    if value is not None and not re.fullmatch(rf"{re.escape(suite)}-[a-z0-9.-]+", value):
+        raise click.BadParameter(f"a name that begins with {suite}- and has only a-z, 0-9, dots and hyphens")
+    return value
+
+
 def _command(suite: str) -> click.Command:
     @click.command(suite, help=SUITES[suite].title)
     @click.option("--scale", type=click.Choice(SCALES), default="small", show_default=True)
@@ -46,6 +55,9 @@ def _command(suite: str) -> click.Command:
     @click.option("--rows", callback=_names, help="Some of the methods, as a,b; default: all.")
     @click.option("--pruners", callback=_names, help="Some of the pruners, as a,b; default: all.")
     @click.option("--workers", type=click.IntRange(min=1), help="Cells at a time; default: the number of cores.")
+    @click.option(
+        "--page", "named", callback=_page_name, help="The page's name; default: the suite's, with the budget."
+    )
     @click.option("--fresh", is_flag=True, help="Compute finished cells again.")
     @out_option
     def command(
@@ -55,12 +67,13 @@ def _command(suite: str) -> click.Command:
         rows: tuple[str, ...],
         pruners: tuple[str, ...],
         workers: int | None,
+        named: str | None,
         fresh: bool,
         out: Path | None,
     ) -> None:
-        page, setup = suite, SUITES[suite].setups[scale]
+        page, setup = named or suite, SUITES[suite].setups[scale]
         if max_drop is not None and max_drop != setup.max_drop:
-            page, setup = f"{suite}-drop-{max_drop:g}", replace(setup, max_drop=max_drop)
+            page, setup = named or f"{suite}-drop-{max_drop:g}", replace(setup, max_drop=max_drop)
         wanted = cells(setup, rows, pruners, seeds or setup.seeds, Store.default())
         if fresh:
             for cell in wanted:
