@@ -128,9 +128,8 @@ def run(net: MultitaskGraph, budget: Budget, **options: object) -> MultitaskGrap
     entry = METHODS.get("share")
     parts = alone(net)
     given = replace(pruning(net, budget), alone=lambda task, fraction: parts[task])
-    return entry.function(
-        net, given, METHODS.parse_options("share", {"recover": 2, "share_recover": 2, "epochs": 1, **options})
-    )
+    given_options = {"recover": 2, "share_recover": 2, "epochs": 1, "together": False, **options}
+    return entry.function(net, given, METHODS.parse_options("share", given_options))
 
 
 def test_share_never_costs_more_than_the_networks_pruned_alone() -> None:
@@ -149,6 +148,18 @@ def test_where_no_units_are_alike_the_rest_of_the_budget_is_pruned_away() -> Non
     small = run(net, Budget(None, dict.fromkeys(net.tasks, 101.0)), similarity=1.0)
     assert all(mask in (1, 2, 4) for space in small.prunable for mask in map(int, small.owners[space]))
     assert cost(small, 7).macs < 0.9 * sum(cost(part, 1).macs for part in alone(net).values())
+
+
+def test_networks_pruned_as_one_count_in_the_race_where_they_are_cheaper() -> None:
+    """Without a limit each task ends with its least units: its own in networks apart, the same ones in one network."""
+    net = separate()
+    budget = Budget(None, dict.fromkeys(net.tasks, 101.0))
+    apart = run(net, budget, similarity=1.0)
+    both = verify_multitask(run(net, budget, similarity=1.0, together=True), "share")
+    assert expected_macs(both, WORKLOAD) < expected_macs(apart, WORKLOAD)
+    assert any(mask.bit_count() > 1 for space in both.prunable for mask in map(int, both.owners[space]))
+    alone_too = run(net, budget, similarity=1.0, together=True, race=False)
+    assert expected_macs(alone_too, WORKLOAD) == expected_macs(apart, WORKLOAD)
 
 
 def test_a_budget_that_no_sharing_keeps_leaves_the_networks_alone() -> None:

@@ -18,7 +18,7 @@ class Row:
     ``alone`` prunes every network by itself. ``merge`` merges by the method ``merge`` with ``options``, then prunes by
     ``prune`` or, where that is None, by the pruner of the table. ``hard`` trains one trunk with a head per task as
     costly as the row ``needs``; ``fresh`` trains the network of that row from new weights. ``pruners`` are the tables
-    that the row appears in.
+    that the row appears in. ``version`` is raised when code of this row alone changes what comes out.
     """
 
     name: str
@@ -30,6 +30,7 @@ class Row:
     prune: str | None = None
     pruners: tuple[str, ...] = ("taylor",)
     needs: str | None = None
+    version: int = 0
 
 
 PRUNERS = ("taylor", "vib")
@@ -67,7 +68,7 @@ _LIST = (
     Row("pam-lattice", "PAM lattice", "Regroup into all 2^N - 1 groups, then pruned", merge="pam-lattice"),
     Row("branch", "branch", "the first layers shared by all, the others by nobody, then pruned", merge="branch"),
     Row("random", "random", "groups of PAM's sizes with random members, then pruned", merge="random"),
-    Row("share", "share", "pruned by itself, then near-equal units become one", prune="share"),
+    Row("share", "share", "pruned by itself, then near-equal units become one", prune="share", version=1),
     Row("hard", "hard sharing", "one trunk of PAM's cost and a head per task, trained anew", "hard", needs=REFERENCE),
     Row("fresh", "PAM anew", "the network that PAM ended with, trained from new weights", "fresh", needs=REFERENCE),
 )

@@ -73,7 +73,7 @@ class Store:
 
     def _key(self, setup: Setup, row: Row, pruner: str, seed: int) -> str:
         needs = self._key(setup, ROWS[row.needs], pruner, seed) if row.needs else ""
-        does = (row.kind, row.merge, dict(row.options), row.prune or "")
+        does = (row.kind, row.merge, dict(row.options), row.prune or "", *([row.version] if row.version else []))
         # Options of other methods change nothing here.
         own = replace(
             setup,

@@ -1,17 +1,19 @@
 """Merge after prune: prune every network alone, then let near-equal units of different tasks become shared ones.
 
-Sharing never raises the cost of any task set, so it can only gain over the networks that it starts from.
+Sharing never raises the cost of any task set, so it can only gain over the networks that it starts from. Where hardly
+two units are alike, prune after merge may do better, so that is tried too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pamc.errors import ConfigError, GoalMissedError
-from pamc.graph import MultitaskGraph, compact, cost, stack
+from pamc.graph import MultitaskGraph, compact, cost, stack, tighten
+from pamc.graph.owners import DTYPE
 from pamc.prune.methods.taylor import TaylorOptions, taylor, train_and_score
 from pamc.prune.options import prune_step
 from pamc.prune.registry import METHODS, Checkpoints, Pruning
@@ -35,12 +37,13 @@ class ShareOptions(TaylorOptions):
     within its whole budget that may take, or the whole budget is used up; the fraction of the expected cost that one
     step saves and its mini-batches; the least correlation of two units that may become one, and the calibration
     samples it is measured on; whether sharing also starts from networks that all leave a part of their budgets, and
-    from networks that all use up the whole, whose cost no task set can exceed then. Of the results the one of least
-    expected cost counts."""
+    from networks that all use up the whole, whose cost no task set can exceed then; and whether, in that race, the
+    networks are also pruned as one whose units serve all tasks. Of the results that of least expected cost counts."""
 
     alone: float = 0.5
     alone_cost: float = 1.2
     race: bool = True
+    together: bool = True
     share_step: float = 0.06
     share_recover: int = 300
     similarity: float = 0.3
@@ -75,7 +78,22 @@ def share(net: MultitaskGraph, pruning: Pruning, options: ShareOptions) -> Multi
     for kept, parts in _starts(net, pruning.alone, options).items():
         own = replace(pruning, checkpoints=_Named(pruning.checkpoints, kept))
         found.append(_shared(stack(net, parts), own, options))
+    if options.race and options.together:
+        found += _together(net, replace(pruning, checkpoints=_Named(pruning.checkpoints, "together")), options)
     return min(found, key=pruning.macs)
+
+
+def _together(net: MultitaskGraph, pruning: Pruning, options: ShareOptions) -> Iterator[MultitaskGraph]:
+    """All units shared by all tasks, then pruned; nothing where that keeps no budget.
+
+    Tasks that need the same features, in units that are no longer alike once each network was pruned by itself, end
+    cheaper so.
+    """
+    everybody = {space: np.full(net.spaces.sizes[space], net.everyone, DTYPE) for space in net.prunable}
+    try:
+        yield taylor(tighten(net.with_owners(everybody)), pruning, options)
+    except GoalMissedError:
+        pruning.progress.note("no network whose units began with all tasks keeps the budget")
 
 
 def _starts(net: MultitaskGraph, alone: Alone, options: ShareOptions) -> Mapping[int, Mapping[str, MultitaskGraph]]:
@@ -102,13 +120,13 @@ class _Named:
     """The checkpoints of one start: the same steps lead elsewhere from another."""
 
     held: Checkpoints
-    kept: int
+    start: int | str
 
     def get(self, name: str) -> State | None:
-        return self.held.get(f"{name}-{self.kept}")
+        return self.held.get(f"{name}-{self.start}")
 
     def put(self, name: str, state: State) -> None:
-        self.held.put(f"{name}-{self.kept}", state)
+        self.held.put(f"{name}-{self.start}", state)
 
 
 def _shared(start: MultitaskGraph, pruning: Pruning, options: ShareOptions) -> MultitaskGraph:
