@@ -4,7 +4,7 @@ from pamc.graph.cost import Cost, cost, costs, expected_macs
 from pamc.graph.ir import Graph, MultitaskGraph, Node, Origin
 from pamc.graph.owners import all_task_sets, name_of, uniform_workload
 from pamc.graph.passes import fold_batch_norm
-from pamc.graph.reshape import compact, restrict, take, tighten
+from pamc.graph.reshape import compact, restrict, share_all, take, tighten
 from pamc.graph.select import Selection, select
 from pamc.graph.stack import stack
 from pamc.graph.text import render, render_multitask, render_owners
@@ -29,6 +29,7 @@ __all__ = [
     "render_owners",
     "restrict",
     "select",
+    "share_all",
     "stack",
     "take",
     "tighten",

@@ -16,7 +16,7 @@ from pamc.graph.ops import IN, OUT, Op
 from pamc.graph.owners import DTYPE, Owners, may_read
 from pamc.graph.spaces import Segment
 
-__all__ = ["Index", "channel_index", "compact", "grid", "restrict", "take", "tighten"]
+__all__ = ["Index", "channel_index", "compact", "grid", "restrict", "share_all", "take", "tighten"]
 
 Index = NDArray[np.intp]
 
@@ -85,6 +85,12 @@ def tighten(net: MultitaskGraph) -> MultitaskGraph:
             if (acting != owners[space]).any():
                 owners[space], changed = acting, True
     return net.with_owners(owners)
+
+
+def share_all(net: MultitaskGraph) -> MultitaskGraph:
+    """Every unit owned by all tasks that can use it; links that no task had before keep the weights that they have."""
+    everybody = {space: np.full(net.spaces.sizes[space], net.everyone, DTYPE) for space in net.prunable}
+    return tighten(net.with_owners(everybody))
 
 
 def _without_empty(graph: Graph) -> Graph:

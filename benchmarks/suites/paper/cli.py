@@ -71,9 +71,10 @@ def _command(suite: str) -> click.Command:
         fresh: bool,
         out: Path | None,
     ) -> None:
-        page, setup = named or suite, SUITES[suite].setups[scale]
+        page, setup = suite, SUITES[suite].setups[scale]
         if max_drop is not None and max_drop != setup.max_drop:
-            page, setup = named or f"{suite}-drop-{max_drop:g}", replace(setup, max_drop=max_drop)
+            page, setup = f"{suite}-drop-{max_drop:g}", replace(setup, max_drop=max_drop)
+        page = named or page
         wanted = cells(setup, rows, pruners, seeds or setup.seeds, Store.default())
         if fresh:
             for cell in wanted:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from pamc.graph import MultitaskGraph, tighten
-from pamc.graph.owners import DTYPE
+from pamc.graph import MultitaskGraph, share_all
 from pamc.merge.registry import METHODS, Calibration
 from pamc.registry import NoOptions
 
@@ -19,6 +16,4 @@ def concat(net: MultitaskGraph, calibration: Calibration, options: NoOptions) ->
     The second baseline of the PAM paper's published code: the N-times wider network computes exactly what the
     single networks compute, until pruning trains it.
     """
-    return tighten(
-        net.with_owners({space: np.full(net.spaces.sizes[space], net.everyone, DTYPE) for space in net.prunable})
-    )
+    return share_all(net)

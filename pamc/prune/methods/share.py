@@ -12,8 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pamc.errors import ConfigError, GoalMissedError
-from pamc.graph import MultitaskGraph, compact, cost, stack, tighten
-from pamc.graph.owners import DTYPE
+from pamc.graph import MultitaskGraph, compact, cost, share_all, stack
 from pamc.prune.methods.taylor import TaylorOptions, taylor, train_and_score
 from pamc.prune.options import prune_step
 from pamc.prune.registry import METHODS, Checkpoints, Pruning
@@ -89,9 +88,8 @@ def _together(net: MultitaskGraph, pruning: Pruning, options: ShareOptions) -> I
     Tasks that need the same features, in units that are no longer alike once each network was pruned by itself, end
     cheaper so.
     """
-    everybody = {space: np.full(net.spaces.sizes[space], net.everyone, DTYPE) for space in net.prunable}
     try:
-        yield taylor(tighten(net.with_owners(everybody)), pruning, options)
+        yield taylor(share_all(net), pruning, options)
     except GoalMissedError:
         pruning.progress.note("no network whose units began with all tasks keeps the budget")
 
