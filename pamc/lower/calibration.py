@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pamc.graph import Graph, MultitaskGraph, Node
-from pamc.graph.ops import Activation, AvgPool, Concat, Flatten, Input, MaxPool, Softmax, Unflatten
+from pamc.graph.ops import Activation, AvgPool, Concat, Flatten, GlobalAvgPool, Input, MaxPool, Softmax, Unflatten
 from pamc.lower.numerics import Numerics, Range, folded
 from pamc.progress import Progress, Tracker
 
@@ -70,7 +70,8 @@ def calibrate(net: MultitaskGraph, x: NDArray[np.generic], progress: Progress) -
     """The int8 numerics of ``net`` for samples ``x`` ``(n, *input shape)``; the same samples give the same.
 
     Values that concatenation, pooling or flattening join have one range. Those of uint8 input, softmax, sigmoid and
-    tanh are fixed, unless such a tie leads to another value. Raises ValueError without samples.
+    tanh are fixed, unless such a tie leads to another value. A mean that is always 0 has the range of what it is the
+    mean of. Raises ValueError without samples.
     """
     if len(x) == 0:
         raise ValueError("nothing can be calibrated without samples")
@@ -102,6 +103,10 @@ def _ranges(graph: Graph, x: NDArray[np.generic], bar: Tracker) -> dict[str, Ran
             low, high = (float(end) for end in values[node.name].aminmax())
             least, most = seen[group[node.name]]
             seen[group[node.name]] = (min(least, low), max(most, high))
+    for node in made:
+        # Some kernels miss a mean by one step, and a range of nothing has a step of 1.
+        if isinstance(node.op, GlobalAvgPool) and seen[group[node.name]] == (0.0, 0.0):
+            seen[group[node.name]] = seen[group[node.inputs[0]]]
     decided = {name: {_decided(node) for node in made if group[node.name] == name} for name in seen}
     fixed = {name: given for name, (given, *others) in decided.items() if given is not None and not others}
     return {node.name: fixed.get(group[node.name], seen[group[node.name]]) for node in graph.nodes}

@@ -8,8 +8,9 @@ from pamc.errors import InternalError
 from pamc.export import find_exporter
 from pamc.graph import Graph, MultitaskGraph, compact, verify_multitask
 from pamc.graph.interpret import evaluate
-from pamc.graph.ops import Activation, Concat, Flatten, GlobalAvgPool, Input, Softmax, Unflatten
-from pamc.lower import Numerics
+from pamc.graph.ops import Activation, Concat, Flatten, GlobalAvgPool, Input, MaxPool, Softmax, Unflatten
+from pamc.lower import Numerics, calibrate
+from pamc.progress import QuietProgress
 from tests.campaign.cases import Case, plans_of
 from tests.campaign.choices import replay
 from tests.campaign.comparing import compare
@@ -89,3 +90,14 @@ def test_a_mean_that_is_almost_nothing_beside_its_values_runs_in_int8(tmp_path):
     # ONNX Runtime said "QLinearGlobalAveragePool parameter out of computation range".
     found = exporter.open(tmp_path, "age").run(np.ones((1, 2, 2, 2), np.float32))["age"]
     assert np.isfinite(found).all()
+
+
+def test_a_mean_that_is_always_nothing_is_not_off_by_one():
+    net = Drawer(replay([]))
+    seen = net.add(MaxPool((1, 1), (1, 1), (0, 0)), net.add(Input((1, 1, 3))))
+    whole = network(net, {"age": net.linear(net.add(Flatten(), net.add(GlobalAvgPool(), seen)), 2)}, {})
+    x = np.multiply.outer(np.float32([0.25, 0.5, 1, 3]), np.float32([2, -1, -1])).reshape(4, 1, 1, 3)
+    plans = plans_of(whole, "arm64", calibrate(whole, x, QuietProgress()))
+    reference = {task: value.numpy() for task, value in evaluate(whole.graph, x, dtype=torch.float64).items()}
+    # tflite-runtime 2.14 answered with a mean of 1: the step of a range in which there is only 0.
+    assert compare(Case(whole, "int8", plans, x, reference)).failures == []
