@@ -103,13 +103,14 @@ def _ranges(graph: Graph, x: NDArray[np.generic], bar: Tracker) -> dict[str, Ran
             low, high = (float(end) for end in values[node.name].aminmax())
             least, most = seen[group[node.name]]
             seen[group[node.name]] = (min(least, low), max(most, high))
-    for node in made:
-        # Some kernels miss a mean by one step, and a range of nothing has a step of 1.
-        if isinstance(node.op, GlobalAvgPool) and seen[group[node.name]] == (0.0, 0.0):
-            seen[group[node.name]] = seen[group[node.inputs[0]]]
     decided = {name: {_decided(node) for node in made if group[node.name] == name} for name in seen}
     fixed = {name: given for name, (given, *others) in decided.items() if given is not None and not others}
-    return {node.name: fixed.get(group[node.name], seen[group[node.name]]) for node in graph.nodes}
+    ranges = seen | fixed
+    for node in made:
+        # Some kernels miss a mean by one step, and a range of nothing has a step of 1.
+        if isinstance(node.op, GlobalAvgPool) and ranges[group[node.name]] == (0.0, 0.0):
+            ranges[group[node.name]] = ranges[group[node.inputs[0]]]
+    return {node.name: ranges[group[node.name]] for node in graph.nodes}
 
 
 def _shifts(
