@@ -114,6 +114,13 @@ def test_page_draws_the_owners_of_the_first_seed_of_what_is_ours() -> None:
     assert picture[4:] == ["PAM:", "", "```text", "conv1: 3 units", "  A  █··  1", "  B  ███  3", "```", ""]
 
 
+def test_page_tells_what_sharing_could_gain() -> None:
+    # Each set at the cost of its dearest task: 40, 20, 40 where B1 takes 40, 20, 60.
+    made = held(cell("b1", 0, (40, 20, 60), (96, 94)), cell("share", 0, (40, 20, 45), (96, 94)))
+    page = render(made, {}, {})
+    assert "would take 0.83 of B1's FLOPs in the mean of all sets. share takes 0.88: 75 % of that saving." in page
+
+
 def test_many_tasks_are_shown_by_size() -> None:
     tasks = list("abcd")
     made = held(cell("b1", 0, (1, 1, 1), (1, 1)) | {"tasks": tasks})

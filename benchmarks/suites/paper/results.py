@@ -116,6 +116,16 @@ class Results:
             for seed, cell in self._kept(row, pruner).items()
         }
 
+    def nested(self, row: str, pruner: str, quantity: Quantity) -> dict[int, float]:
+        """The mean cost over all task sets if each cost what the dearest of its tasks costs by itself.
+
+        Nothing cheaper is possible while single tasks cost what they do: a set contains each of its tasks.
+        """
+        return {
+            seed: fmean(max(cell["costs"][task][quantity] for task in name.split("+")) for name in self.everything.sets)
+            for seed, cell in self._kept(row, pruner).items()
+        }
+
     def unpruned(self, view: View, quantity: Quantity) -> float:
         """The cost of the single-task networks as they came; the same for every seed."""
         return fmean(self.held["cells"][0]["unpruned"][name][quantity] for name in view.sets)

@@ -15,6 +15,11 @@ __all__ = ["render"]
 
 NONE = "–"
 PICTURED = (REFERENCE, "share")
+NESTED = (
+    "While a single task costs what it costs alone, a task set costs at least what its dearest task does. A network in "
+    "which each set costs just that, the units of every task being among those of all dearer ones, would take {nested} "
+    "of B1's FLOPs in the mean of all sets."
+)
 Column = tuple[str, Callable[[View], str]]
 
 
@@ -54,6 +59,7 @@ def _section(results: Results, pruner: str, plots: Mapping[str, str], curves: Cu
         parts += ["### FLOPs over those of PAM\n", _ratio_table(results, pruner, rows, under=REFERENCE)]
     if "b1" in rows:
         parts += ["### FLOPs of B1 over those of the method\n", _ratio_table(results, pruner, rows, over="b1")]
+        parts += ["### What sharing can gain\n", _nested(results, pruner)]
     parts += ["### MACs, millions\n", _cost_table(results, pruner, rows, "macs")]
     parts += ["### Parameters, thousands\n", _cost_table(results, pruner, rows, "params")]
     drawn = {row: owners for row in PICTURED if (owners := results.owners(row, pruner)) is not None}
@@ -147,6 +153,18 @@ def _ratio_table(results: Results, pruner: str, rows: Sequence[str], over: str =
         found = [results.ratio(over or row, under or row, pruner, view) for row in shown]
         lines.append([view.label, *(NONE if ratio is None else _mean(ratio, 2) for ratio in found)])
     return _table(["task set", *heads], lines)
+
+
+def _nested(results: Results, pruner: str) -> str:
+    alone = results.costs("b1", pruner, results.everything, "flops")
+    nested = results.nested("b1", pruner, "flops")
+    told = NESTED.format(nested=_of({seed: nested[seed] / alone[seed] for seed in alone}, 2))
+    found = results.costs("share", pruner, results.everything, "flops")
+    if common := sorted(alone.keys() & found.keys()):
+        part = _of({seed: found[seed] / alone[seed] for seed in common}, 2)
+        saved = {seed: 100 * (alone[seed] - found[seed]) / (alone[seed] - nested[seed]) for seed in common}
+        told += f" {_label('share')} takes {part}: {_of(saved, 0)} % of that saving."
+    return f"{told}\n"
 
 
 def _guide(results: Results) -> str:
