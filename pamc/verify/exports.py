@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -112,7 +112,7 @@ def verify_exports(
     reference: Mapping[str, NDArray[np.floating]],
     *,
     rtol: float = RTOL,
-    near: Mapping[str, NDArray[np.floating]] = {},
+    near: Callable[[], Mapping[str, NDArray[np.floating]]] = dict,
     emitted: Collection[str] | None = None,
 ) -> list[Check]:
     """Run every task set of ``plans`` on ``x`` and compare each output with ``reference[task]``.
@@ -120,8 +120,8 @@ def verify_exports(
     ``x`` is ``(n, *input shape)``, the references ``(n, *output shape)``. Task sets that are not in ``emitted``
     (default: all are) are composed; further forms of those that are must answer the same. Raises VerificationError
     at the first output that is further from the reference than :mod:`pamc.verify.limits` allows or not a number, and
-    for a network that cannot be opened. ``rtol`` is for floats; with int8, ``near[task]`` ``(draws, n, *output shape)``
-    are what others that round may answer.
+    for a network that cannot be opened. ``rtol`` is for floats. ``near()[task]`` ``(draws, n, *output shape)`` are what
+    others that round may answer; it is asked for when an output is not near enough without.
     """
     if len(x) == 0:
         raise InternalError("nothing can be verified without samples")
@@ -136,9 +136,12 @@ def verify_exports(
             )
         for task, found in outputs.items():
             difference = errors(found, reference[task])
-            limit = limit_of(plan, plan.graph.outputs[task], rtol, near.get(task))
+            value = plan.graph.outputs[task]
+            limit = limit_of(plan, value, rtol)
             if not limit.holds(found, reference[task]):
-                _fail(exporter, directory, file, plan, task, difference, x, reference[task], limit, rtol)
+                limit = limit_of(plan, value, rtol, near().get(task))
+                if not limit.holds(found, reference[task]):
+                    _fail(exporter, directory, file, plan, task, difference, x, reference[task], limit, rtol)
             place = plan.task_set, task
             worst[place] = max(worst.get(place, difference), difference)
     return [Check(exporter.name, *place, *difference, samples=len(x)) for place, difference in worst.items()]

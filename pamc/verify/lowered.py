@@ -17,6 +17,7 @@ from pamc.errors import VerificationError
 from pamc.graph.cost import graph_macs
 from pamc.verify.compare import errors
 from pamc.verify.inside import probes
+from pamc.verify.rounding import jittered
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,7 +31,6 @@ __all__ = ["verify_plans"]
 
 LOWERING = 1e-10
 DRAWS, TIMES_DRAWN = 4, 8
-ROUNDING = 2.0**-24
 
 
 def _outputs(graph: Graph, x: NDArray[np.generic]) -> Outputs:
@@ -39,17 +39,6 @@ def _outputs(graph: Graph, x: NDArray[np.generic]) -> Outputs:
     from pamc.graph.interpret import evaluate
 
     return {task: value.numpy() for task, value in evaluate(graph, x, dtype=torch.float64).items()}
-
-
-def _jittered(graph: Graph, seed: int) -> Graph:
-    """The graph with every parameter, in float64, off by up to the rounding of float32."""
-    numbers = np.random.default_rng(seed)
-    return graph.with_params(
-        {
-            key: array.astype(np.float64) * (1 + ROUNDING * numbers.uniform(-1, 1, array.shape))
-            for key, array in graph.params.items()
-        }
-    )
 
 
 def _compare(found: Outputs, wanted: Outputs, allowed: Mapping[str, float], what: str) -> None:
@@ -73,7 +62,7 @@ def verify_plans(net: MultitaskGraph, numerics: Numerics, plans: Iterable[Plan],
     inputs = probes(x, graph_macs(held.graph))
     exact = dict.fromkeys(net.tasks, LOWERING)
     near, wanted = _outputs(held.graph, inputs), _outputs(net.graph, inputs)
-    drawn = [_outputs(_jittered(held.graph, seed), inputs) for seed in range(DRAWS)]
+    drawn = [_outputs(jittered(held.graph, seed), inputs) for seed in range(DRAWS)]
     rounding = {task: max(errors(draw[task], near[task])[1] for draw in drawn) for task in net.tasks}
     allowed = {task: LOWERING + TIMES_DRAWN * rounding[task] for task in net.tasks}
     _compare(near, wanted, allowed, "folding the batch norms")

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pamc.verify.rounding import shaken_outputs
+
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
@@ -41,20 +43,24 @@ def reference_outputs(
 def neighbours(
     net: MultitaskGraph, numerics: Numerics, x: NDArray[np.generic], seed: int = 0
 ) -> dict[str, NDArray[np.floating]]:
-    """``DRAWS`` times the outputs of every task, ``(DRAWS, n, ...)``, when every value of an int8 network is off by up
-    to half a step: what kernels may answer that round in other ways.
+    """``DRAWS`` times the outputs of every task, ``(DRAWS, n, ...)``: what kernels may answer that round in other ways.
 
-    Empty for networks that are not int8.
+    Every value of an int8 network is off by up to half a step; those and the parameters of others by up to the
+    rounding of float32.
     """
     import torch
 
     from pamc.lower.numerics import folded, stored
 
-    if numerics.kind != "int8":
-        return {}
-    graph = stored(folded(net), numerics).graph
-    draws = [_quantized(graph, numerics, x, torch.Generator().manual_seed(seed + draw)) for draw in range(DRAWS)]
-    return {task: np.stack([draw[task] for draw in draws]) for task in graph.outputs}
+    graph = net.graph if numerics.kind == "float32" else stored(folded(net), numerics).graph
+
+    def draw(number: int) -> dict[str, NDArray[np.floating]]:
+        if numerics.kind == "int8":
+            return _quantized(graph, numerics, x, torch.Generator().manual_seed(number))
+        return shaken_outputs(graph, x, number)
+
+    draws = [draw(seed + number) for number in range(DRAWS)]
+    return {task: np.stack([drawn[task] for drawn in draws]) for task in graph.outputs}
 
 
 def _quantized(

@@ -74,6 +74,14 @@ def _show(choices: Choices) -> bool:
     return bool(outcome.failures)
 
 
+def _smaller(case: int) -> Choices:
+    """The smallest network found that fails, or the case's own where that does not."""
+    choices = seeded(case)
+    if not try_case(choices).failures:
+        return seeded(case)
+    return replay(shrink(choices.made, lambda tried: bool(try_case(tried).failures), attempts=500))
+
+
 @click.command()
 @click.option("--cases", default=10_000, show_default=True)
 @click.option("--seed", default=0, show_default=True)
@@ -85,11 +93,7 @@ def _show(choices: Choices) -> bool:
 def main(cases: int, seed: int, jobs: int, folder: Path, again: bool, case: int | None, smaller: bool) -> None:
     """Random multitask networks, every task set, on every backend. Exit status 1 when anything failed."""
     if case is not None:
-        choices = seeded(case)
-        failed = bool(try_case(choices).failures)
-        if failed and smaller:
-            choices = replay(shrink(choices.made, lambda tried: bool(try_case(tried).failures), attempts=500))
-        sys.exit(_show(choices))
+        sys.exit(_show(_smaller(case) if smaller else seeded(case)))
     place = folder / f"seed-{seed}"
     if again:
         for path in place.glob("*.jsonl"):

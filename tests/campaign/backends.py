@@ -39,7 +39,7 @@ class Backend:
         """The largest error allowed, and of what it is measured."""
         if kind == "int8" and self.rounds:
             return self.roundings, "output step and rounding noise"
-        return RTOL, "largest output"
+        return RTOL, "largest output and rounding noise"
 
 
 def _interpreter(directory: Path, plan: Plan, x: np.ndarray) -> Outputs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,8 @@ class Build:
         """
         lowered = plans or self.plans
         exporter, proof = find_exporter(self.format), select_samples(self.data, 0, PROOF_SAMPLES)
-        reference, near = (find(self.net, self.numerics, proof) for find in (reference_outputs, neighbours))
+        reference = reference_outputs(self.net, self.numerics, proof)
+        near = cache(partial(neighbours, self.net, self.numerics, proof))
         try:
             verify_plans(self.net, self.numerics, lowered.values(), proof)
             verify_exports(exporter, directory, lowered, proof, reference, near=near)

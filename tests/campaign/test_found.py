@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from pamc.errors import InternalError
+from pamc.errors import InternalError, VerificationError
 from pamc.export import find_exporter
 from pamc.graph import Graph, MultitaskGraph, compact, verify_multitask
 from pamc.graph.interpret import evaluate
-from pamc.graph.ops import Activation, Concat, Flatten, GlobalAvgPool, Input, Softmax, Unflatten
+from pamc.graph.ops import Activation, Concat, Flatten, GlobalAvgPool, Input, Linear, Softmax, Unflatten
 from pamc.lower import Numerics, calibrate
 from pamc.progress import QuietProgress
+from pamc.verify import errors, neighbours, verify_exports
 from tests.campaign.cases import Case, plans_of
 from tests.campaign.choices import replay
 from tests.campaign.comparing import compare
@@ -101,3 +102,35 @@ def test_a_mean_that_is_always_nothing_is_not_off_by_one():
     reference = {task: value.numpy() for task, value in evaluate(whole.graph, x, dtype=torch.float64).items()}
     # tflite-runtime 2.14 answered with a mean of 1: the step of a range in which there is only 0.
     assert compare(Case(whole, "int8", plans, x, reference)).failures == []
+
+
+def differing(net: Drawer) -> str:
+    """The difference of two numbers near 300, which float32 knows to 3e-5."""
+    x = net.add(Input((4,)))
+    weight, bias = np.array([[1, 0.5, -1, 2], [1.0001, 0.5, -1, 2]]), np.full(2, 300.0)
+    pair = net.add(Linear(), x, weight=weight, bias=bias)
+    return net.add(Linear(), pair, weight=np.array([[1.0, -1.0]]), bias=np.zeros(1))
+
+
+def next_to_nothing(net: Drawer) -> str:
+    """The GELU of -5, which cancels to some 1e-6."""
+    x = net.add(Input((4,)))
+    low = net.add(Linear(), x, weight=np.full((1, 4), 0.01), bias=np.full(1, -5.0))
+    return net.add(Linear(), net.add(Activation("gelu"), low), weight=np.full((2, 1), 3.0), bias=np.zeros(2))
+
+
+@pytest.mark.parametrize("draw", [differing, next_to_nothing])
+def test_what_float32_cannot_know_is_no_failure(draw, tmp_path):
+    net = Drawer(replay([]))
+    whole = network(net, {"age": draw(net)}, {})
+    x = np.random.default_rng(0).standard_normal((4, 4)).astype(np.float32)
+    plans = plans_of(whole, "arm64", FLOAT32)
+    reference = {task: value.numpy() for task, value in evaluate(whole.graph, x, dtype=torch.float64).items()}
+    # Every runtime was further off than 1e-4 of the largest output, PyTorch too.
+    assert errors(evaluate(whole.graph, x)["age"].numpy(), reference["age"])[1] > 1e-4
+    assert compare(Case(whole, "float32", plans, x, reference)).failures == []
+    exporter = find_exporter("onnx")
+    exporter.write(plans, tmp_path, {})
+    with pytest.raises(VerificationError, match=r"output age: .*, allowed 0.0001"):
+        verify_exports(exporter, tmp_path, plans, x, reference)
+    assert verify_exports(exporter, tmp_path, plans, x, reference, near=lambda: neighbours(whole, FLOAT32, x))

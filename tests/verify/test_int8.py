@@ -11,7 +11,7 @@ import pytest
 
 from pamc.errors import VerificationError
 from pamc.graph import all_task_sets
-from pamc.lower import calibrate, lower
+from pamc.lower import Numerics, calibrate, lower
 from pamc.progress import QuietProgress
 from pamc.verify import neighbours, reference_outputs, verify_exports
 from pamc.verify.limits import Floats, Steps
@@ -37,7 +37,7 @@ class Case:
     def verify(self, exporter, directory, plans=None):
         """Write some plans and verify them as if they were the right ones."""
         exporter.write(plans or self.plans, directory, {})
-        return verify_exports(exporter, directory, self.plans, self.x, self.reference, near=self.near)
+        return verify_exports(exporter, directory, self.plans, self.x, self.reference, near=lambda: self.near)
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,16 @@ def test_neighbours_differ_by_little_and_are_the_same_again(case):
         assert draws.shape == (4, *case.reference[task].shape)
         np.testing.assert_array_equal(draws, again[task])
         assert 0 < np.abs(draws - case.reference[task]).max() < 0.2 * np.abs(case.reference[task]).max()
-    assert neighbours(net, replace(numerics, kind="float16"), case.x) == {}
+
+
+@pytest.mark.parametrize("kind", ["float32", "float16"])
+def test_neighbours_of_floats_differ_by_next_to_nothing(case, kind):
+    net, numerics = three_task_net(), Numerics(kind)
+    reference = reference_outputs(net, numerics, case.x)
+    for task, draws in neighbours(net, numerics, case.x).items():
+        assert draws.shape == (4, *reference[task].shape)
+        found = [Floats(near=draw[None]).allowed(reference[task]) for draw in draws]
+        assert min(found) > 1e-4 and max(found) < 1.1e-4
 
 
 def test_steps_are_counted_by_channel_within_the_range():
@@ -140,6 +149,7 @@ def test_steps_are_counted_by_channel_within_the_range():
     assert Steps((-2.55, 0.0), single[None]).holds(single, wanted)
     assert not limit.holds(np.full_like(wanted, np.nan), wanted)
     assert not limit.holds(wanted[:, :1], wanted)
+    assert Floats(0.1, np.array([[[1.05]], [[0.9]]])).allowed(np.array([[1.0]])) == pytest.approx(0.1 + 8 * 0.1)
     assert Floats(0.1).holds(np.array([[1.09]]), np.array([[1.0]])) and not Floats(0.1).holds(
         np.array([[1.11]]), np.array([[1.0]])
     )
