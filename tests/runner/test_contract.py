@@ -68,6 +68,16 @@ def test_selftest_finds_every_task_set_right(kind: str, runner: Runner, bundles:
         assert all(line.limit == 1e-4 for line in checked if isinstance(line, Checked))
 
 
+def test_where_rounding_does_more_the_builds_own_error_counts(runner: Runner, copy: Path) -> None:
+    path = copy / "manifest.json"
+    manifest = json.loads(path.read_text())
+    for check in manifest["verification"]:
+        check["max_abs"] = 1000.0
+    path.write_text(json.dumps(manifest))
+    *checked, _ = runner.lines("selftest", copy)
+    assert all(line.limit > 1 for line in checked if isinstance(line, Checked))
+
+
 def test_the_smallest_manifest_holds_what_is_read_and_nothing_else(runner: Runner, copy: Path) -> None:
     manifest = open_bundle(copy).manifest
     outputs = {entry.name: entry.shape for entry in manifest.tasks}

@@ -28,7 +28,7 @@ TFLITE = "tflite/model.tflite"
 # As the verifier of pamc: floats may be off by 1e-4 of the largest magnitude. What rounding does to an int8 network is
 # not known here, so an output may be off by 8 of the 255 steps that its golden values span, and by three times what the
 # build's own runtime was off.
-FLOAT_LIMIT, INT8_STEPS, INT8_BUILT, TINY = 1e-4, 8 / 255, 3.0, 1e-12
+FLOAT_LIMIT, INT8_STEPS, TIMES_BUILT, TINY = 1e-4, 8 / 255, 3.0, 1e-12
 MARK = 0x5041
 WINDOW, STEADY = 10, 0.01
 SECOND = 10**9
@@ -483,10 +483,11 @@ class Command:
             raise Fault(FILES, f"the network answers {task} in another shape")
         apart = float(np.abs(found.astype("f8") - wanted.astype("f8")).max())
         largest = max(float(np.abs(wanted).max()), TINY)
-        limit = FLOAT_LIMIT
+        built = TIMES_BUILT * manifest.built.get((task_set, task), 0.0) / largest
+        limit = max(FLOAT_LIMIT, built)
         if manifest.numbers == "int8":
             span = max(float(wanted.max()), 0.0) - min(float(wanted.min()), 0.0)
-            limit = (INT8_STEPS * span + INT8_BUILT * manifest.built.get((task_set, task), 0.0)) / largest
+            limit = INT8_STEPS * span / largest + built
         error = apart / largest if math.isfinite(apart) else None
         good = error is not None and error <= limit
         self.lines.write("checked", task_set=task_set, task=task, error=error, limit=limit, ok=good)
