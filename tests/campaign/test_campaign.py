@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 
 from pamc.graph.ops import ACTIVATIONS, OPS
 from tests.campaign.__main__ import main
+from tests.campaign.cases import draw_case
 from tests.campaign.choices import Choices, choices, replay, seeded, shrink
 from tests.campaign.comparing import Outcome, try_case
 from tests.campaign.drawing import draw_network
@@ -93,6 +94,12 @@ def test_the_summary_names_failures_and_what_was_not_run():
     assert "python -m tests.campaign --case 7\n  torch, float32: wrong" in text
     assert "softmax" in next(line for line in text.splitlines() if line.startswith("operations that no case has"))
     assert "0.5" in next(line for line in text.splitlines() if line.startswith("torch"))
+
+
+def test_a_case_is_described_as_it_runs():
+    result = CliRunner().invoke(main, ["--case", "11"])
+    assert result.exit_code == 0
+    assert result.output.startswith(draw_case(seeded(11)).describe() + "\n")
 
 
 @pytest.mark.slow  # two processes that each import the runtimes
