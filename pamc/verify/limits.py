@@ -55,7 +55,8 @@ class Floats:
 
     def holds(self, found: Array, wanted: Array) -> bool:
         """Whether ``found`` ``(n, channels, ...)`` is finite, of the shape of ``wanted`` and near enough to it."""
-        return errors(found, wanted)[1] <= self.allowed(wanted)
+        relative = errors(found, wanted)[1]
+        return bool(np.isfinite(relative)) and relative <= self.allowed(wanted)
 
     def __str__(self) -> str:
         return f"{self.rtol:.3g}" + ("" if self.near is None else " and what the rounding of float32 explains")

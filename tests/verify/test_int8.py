@@ -149,6 +149,8 @@ def test_steps_are_counted_by_channel_within_the_range():
     assert Steps((-2.55, 0.0), single[None]).holds(single, wanted)
     assert not limit.holds(np.full_like(wanted, np.nan), wanted)
     assert not limit.holds(wanted[:, :1], wanted)
+    overflown = np.array([[np.inf]])
+    assert not Floats(0.1, overflown[None]).holds(overflown, overflown)
     assert Floats(0.1, np.array([[[1.05]], [[0.9]]])).allowed(np.array([[1.0]])) == pytest.approx(0.1 + 8 * 0.1)
     assert Floats(0.1).holds(np.array([[1.09]]), np.array([[1.0]])) and not Floats(0.1).holds(
         np.array([[1.11]]), np.array([[1.0]])
