@@ -162,15 +162,21 @@ def parts(graph: Graph, x: NDArray[np.generic] | Tensor, most: int | None = None
 
 
 def evaluate(
-    graph: Graph, x: NDArray[np.generic] | Tensor, *, dtype: torch.dtype = torch.float32, batch: int = PART
+    graph: Graph,
+    x: NDArray[np.generic] | Tensor,
+    *,
+    dtype: torch.dtype = torch.float32,
+    batch: int = PART,
+    storing: Storing | None = None,
 ) -> dict[str, Tensor]:
-    """The graph's outputs by name, in inference mode on the CPU, in the given precision."""
+    """The graph's outputs by name, in inference mode on the CPU, in the given precision; ``storing`` as for
+    :func:`run`."""
     held, macs = tensors(graph, dtype), graph_macs(graph)
     pieces: list[dict[str, Tensor]] = []
     with torch.no_grad():
         for part in parts(graph, x, batch):
             with threads_for(macs * len(part)):
-                values = run(graph, part, lambda node, role: held[node.params[role]])
+                values = run(graph, part, lambda node, role: held[node.params[role]], storing=storing)
             pieces.append({name: values[value] for name, value in graph.outputs.items()})
     return {name: torch.cat([piece[name] for piece in pieces]) for name in graph.outputs}
 

@@ -30,14 +30,11 @@ def reference_outputs(
     lowering is involved, so that its faults are found too.
     """
     from pamc.graph.interpret import evaluate
-    from pamc.lower.numerics import folded, stored
 
-    if numerics.kind == "float32":
-        return {task: output.numpy() for task, output in evaluate(net.graph, x).items()}
-    graph = stored(folded(net), numerics).graph
-    if numerics.kind == "float16":
-        return {task: output.numpy() for task, output in evaluate(graph, x).items()}
-    return _quantized(graph, numerics, x)
+    graph = _held(net, numerics)
+    if numerics.kind == "int8":
+        return _quantized(graph, numerics, x)
+    return {task: output.numpy() for task, output in evaluate(graph, x).items()}
 
 
 def neighbours(
@@ -50,9 +47,7 @@ def neighbours(
     """
     import torch
 
-    from pamc.lower.numerics import folded, stored
-
-    graph = net.graph if numerics.kind == "float32" else stored(folded(net), numerics).graph
+    graph = _held(net, numerics)
 
     def draw(number: int) -> dict[str, NDArray[np.floating]]:
         if numerics.kind == "int8":
@@ -61,6 +56,13 @@ def neighbours(
 
     draws = [draw(seed + number) for number in range(DRAWS)]
     return {task: np.stack([drawn[task] for drawn in draws]) for task in graph.outputs}
+
+
+def _held(net: MultitaskGraph, numerics: Numerics) -> Graph:
+    """The network with the parameters that its files start from."""
+    from pamc.lower.numerics import folded, stored
+
+    return net.graph if numerics.kind == "float32" else stored(folded(net), numerics).graph
 
 
 def _quantized(

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["jittered", "shaken_outputs"]
 
 ROUNDING = 2.0**-24
-BATCH = 64
 
 
 def jittered(graph: Graph, seed: int) -> Graph:
@@ -41,24 +40,19 @@ def shaken_outputs(graph: Graph, x: NDArray[np.generic], seed: int) -> dict[str,
     """
     import torch
 
-    from pamc.graph.interpret import parts, run, tensors
+    from pamc.graph.interpret import evaluate
     from pamc.graph.ops import Activation
 
-    held = tensors(jittered(graph, seed), torch.float64)
     generator = torch.Generator().manual_seed(seed)
-    pieces = []
-    for part in parts(graph, x, BATCH):
-        values: dict[str, torch.Tensor] = {}
+    values: dict[str, torch.Tensor] = {}
 
-        def storing(node: Node, value: torch.Tensor, values: dict[str, torch.Tensor] = values) -> torch.Tensor:
-            size = value.abs()
-            if isinstance(node.op, Activation):
-                size = size + values[node.inputs[0]].abs()
-            off = 2 * torch.rand(value.shape, generator=generator, dtype=value.dtype) - 1
-            values[node.name] = value + ROUNDING * size * off
-            return values[node.name]
+    def storing(node: Node, value: torch.Tensor) -> torch.Tensor:
+        size = value.abs()
+        if isinstance(node.op, Activation):
+            size = size + values[node.inputs[0]].abs()
+        off = 2 * torch.rand(value.shape, generator=generator, dtype=value.dtype) - 1
+        values[node.name] = value + ROUNDING * size * off
+        return values[node.name]
 
-        with torch.no_grad():
-            found = run(graph, part, lambda node, role: held[node.params[role]], storing=storing)
-        pieces.append({name: found[value] for name, value in graph.outputs.items()})
-    return {name: torch.cat([piece[name] for piece in pieces]).numpy() for name in graph.outputs}
+    found = evaluate(jittered(graph, seed), x, dtype=torch.float64, storing=storing)
+    return {name: value.numpy() for name, value in found.items()}

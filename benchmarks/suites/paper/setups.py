@@ -77,10 +77,12 @@ QUICK: Mapping[str, Options] = {
 }
 # Convolutional networks on colour images take ten times as long a step, so they get a short search. When sharing, they
 # bear small steps only.
+ONCE: Options = {"step": 0.3, "halvings": 0, "detours": 0, "attempts": 1}
 SHORT: Mapping[str, Options] = {
-    name: {**options, "step": 0.3, "halvings": 0, "detours": 0, "attempts": 1} for name, options in QUICK.items()
+    "taylor": {**QUICK["taylor"], **ONCE},
+    "vib": {**QUICK["vib"], **ONCE},
+    "share": {**QUICK["share"], **ONCE, "share_step": 0.06, "share_recover": 100},
 }
-SHORT = {**SHORT, "share": {**SHORT["share"], "share_step": 0.06, "share_recover": 100}}
 # MTZ as published trains for 50 to 5000 mini-batches after a layer; a trunk of one width for all tasks needs many.
 RETRAINED: Mapping[str, Options] = {name: {"retrain": 300} for name in ("mtz", "branch")}
 

@@ -159,11 +159,11 @@ def _nested(results: Results, pruner: str) -> str:
     alone = results.costs("b1", pruner, results.everything, "flops")
     nested = results.nested("b1", pruner, "flops")
     told = NESTED.format(nested=_of({seed: nested[seed] / alone[seed] for seed in alone}, 2))
-    found = results.costs("share", pruner, results.everything, "flops")
-    if common := sorted(alone.keys() & found.keys()):
-        part = _of({seed: found[seed] / alone[seed] for seed in common}, 2)
+    if part := results.ratio("share", "b1", pruner, results.everything):
+        found = results.costs("share", pruner, results.everything, "flops")
+        common = sorted(alone.keys() & found.keys())
         saved = {seed: 100 * (alone[seed] - found[seed]) / (alone[seed] - nested[seed]) for seed in common}
-        told += f" {_label('share')} takes {part}: {_of(saved, 0)} % of that saving."
+        told += f" {_label('share')} takes {_mean(part, 2)}: {_of(saved, 0)} % of that saving."
     return f"{told}\n"
 
 

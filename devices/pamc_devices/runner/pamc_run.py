@@ -25,9 +25,9 @@ RUNNER = "0.1.0"
 USAGE, WRONG, RUNTIME, FILES = 2, 4, 5, 74
 FOLDERS = {"onnxruntime": "onnx", "litert": "tflite"}
 TFLITE = "tflite/model.tflite"
-# As the verifier of pamc: floats may be off by 1e-4 of the largest magnitude. What rounding does to an int8 network is
-# not known here, so an output may be off by 8 of the 255 steps that its golden values span, and by three times what the
-# build's own runtime was off.
+# As the verifier of pamc: floats may be off by 1e-4 of the largest magnitude, or by three times what the build's own
+# runtime was off, where rounding alone does more. What rounding does to an int8 network is not known here, so an output
+# may be off by 8 of the 255 steps that its golden values span, and by three times what the build's own runtime was off.
 FLOAT_LIMIT, INT8_STEPS, TIMES_BUILT, TINY = 1e-4, 8 / 255, 3.0, 1e-12
 MARK = 0x5041
 WINDOW, STEADY = 10, 0.01
