@@ -161,19 +161,25 @@ def _load_data(spec: Spec, given: InputSpec, separate: MultitaskGraph, stages: S
 
 
 def _merge(
-    spec: Spec, separate_key: str, separate: MultitaskGraph, data: _Data, stages: StageRunner
+    spec: Spec,
+    separate_key: str,
+    separate: MultitaskGraph,
+    data: _Data,
+    stages: StageRunner,
+    method: str,
+    given: Mapping[str, object],
 ) -> tuple[str, MultitaskGraph]:
-    options = MERGE_METHODS.parse_options(spec.merge.method, spec.merge.options)
+    options = MERGE_METHODS.parse_options(method, given)
     kinds = {task.name: KINDS[task.loss] for task in spec.tasks}
     targets = targets_of(spec.tasks)
-    key = stages.key("merge", separate_key, spec.merge.method, options, kinds, targets, data.x_digest, spec.seed)
+    key = stages.key("merge", separate_key, method, options, kinds, targets, data.x_digest, spec.seed)
     calibration = shuffled(data.train, spec.seed, CALIBRATION_SAMPLES)
 
     def merge() -> MultitaskGraph:
-        given = Calibration(calibration.x, kinds, calibration.labels, stages.progress, spec.seed, data.train, targets)
-        return MERGE_METHODS.get(spec.merge.method).function(separate, given, options)
+        seen = Calibration(calibration.x, kinds, calibration.labels, stages.progress, spec.seed, data.train, targets)
+        return MERGE_METHODS.get(method).function(separate, seen, options)
 
-    return key, stages.run("merge", key, merge, title=f"merge ({spec.merge.method})")
+    return key, stages.run("merge", key, merge, title=f"merge ({method})")
 
 
 def _budget(spec: Spec, separate: MultitaskGraph, workload: Mapping[int, float], fraction: float) -> Budget:
@@ -200,6 +206,7 @@ def _prune(
     channel_tile: int,
     *,
     alone: Callable[[str, float], MultitaskGraph] | None = None,
+    merged: Callable[[str], MultitaskGraph] | None = None,
     fraction: float = 1.0,
 ) -> MultitaskGraph:
     """Prune ``net``, whose tasks may be all or some of the spec's, within a fraction of the accuracy budget."""
@@ -232,6 +239,7 @@ def _prune(
         budget=budget,
         drops=scorer.drops,
         alone=alone,
+        merged=merged,
         settings=settings,
         seed=spec.seed,
         progress=stages.progress,
@@ -290,7 +298,8 @@ def build(spec: Spec, options: BuildOptions, progress: Progress, reporter: Repor
     if options.stop_after in ("capture", "align"):
         return BuildResult(None, None, stage_view(options.stop_after, separate, _requests(spec, separate)))
     data = _load_data(spec, given, separate, stages)
-    merge_key, merged = _merge(spec, separate_key, separate, data, stages)
+    merging = (spec, separate_key, separate, data, stages)
+    merge_key, merged = _merge(*merging, spec.merge.method, spec.merge.options)
     if options.stop_after == "merge":
         return BuildResult(None, None, stage_view("merge", merged, _requests(spec, merged)))
     scorer = Scorer(targets_of(spec.tasks), data.evaluation, data.validation)
@@ -303,10 +312,14 @@ def build(spec: Spec, options: BuildOptions, progress: Progress, reporter: Repor
         title = f"prune {task} alone" if fraction == 1 else f"prune {task} alone, {fraction:.0%} of its budget"
         return _prune(spec, separate_key, one, one, data, scorer, stages, title, tile, fraction=fraction)
 
+    def merged_by(method: str) -> MultitaskGraph:
+        return _merge(*merging, method, {})[1]
+
     wanted = separate.tasks if spec.baseline and spec.prune.method != "none" else ()
     alone = {task: prune_alone(task, 1.0) for task in wanted}
     title = f"prune ({spec.prune.method})"
-    pruned = _prune(spec, merge_key, merged, separate, data, scorer, stages, title, tile, alone=prune_alone)
+    whole = (spec, merge_key, merged, separate, data, scorer, stages, title, tile)
+    pruned = _prune(*whole, alone=prune_alone, merged=merged_by)
     if options.stop_after == "prune":
         return BuildResult(None, None, stage_view("prune", pruned, _requests(spec, pruned)))
     samples = shuffled(data.train, spec.seed, spec.quantize.samples).x

@@ -69,7 +69,8 @@ class Pruning:
     ``workload`` maps task-set masks to probabilities; moves are priced by it. ``drops(net)`` measures how much worse
     each task is than its original network, on data that training does not see; the budget holds for these figures.
     ``alone(task, fraction)`` is the task's own network pruned by the same method and settings within a fraction of its
-    accuracy budget. ``channel_tile`` is the number of channels that the target's kernels work on at once.
+    accuracy budget; ``merged(method)`` is the network that a merge method makes of the original ones with its own
+    options. ``channel_tile`` is the number of channels that the target's kernels work on at once.
     """
 
     train: Samples
@@ -78,6 +79,7 @@ class Pruning:
     budget: Budget
     drops: Callable[[MultitaskGraph], Mapping[str, float]]
     alone: Callable[[str, float], MultitaskGraph] | None = None
+    merged: Callable[[str], MultitaskGraph] | None = None
     settings: Settings = Settings()
     seed: int = 0
     progress: Progress = field(default_factory=QuietProgress)

@@ -12,6 +12,8 @@ from pamc.graph import MultitaskGraph, compact, cost, expected_macs, restrict, s
 from pamc.graph.interpret import evaluate, parts, read_values
 from pamc.graph.ops import Flatten
 from pamc.graph.owners import all_task_sets
+from pamc.merge import METHODS as MERGE_METHODS
+from pamc.merge import Calibration
 from pamc.prune import METHODS, Budget
 from pamc.prune.moves import prune_to
 from pamc.prune.sharing import _pairs, responses, share_to
@@ -127,8 +129,13 @@ def test_units_that_are_not_alike_stay_apart() -> None:
 def run(net: MultitaskGraph, budget: Budget, **options: object) -> MultitaskGraph:
     entry = METHODS.get("share")
     parts = alone(net)
-    given = replace(pruning(net, budget), alone=lambda task, fraction: parts[task])
-    given_options = {"recover": 2, "share_recover": 2, "epochs": 1, "together": False, **options}
+    seen = Calibration(samples(net, 64).x, dict.fromkeys(net.tasks, "class"))
+    given = replace(
+        pruning(net, budget),
+        alone=lambda task, fraction: parts[task],
+        merged=lambda method: MERGE_METHODS.get(method).function(net, seen, MERGE_METHODS.parse_options(method, {})),
+    )
+    given_options = {"recover": 2, "share_recover": 2, "epochs": 1, "merges": [], **options}
     return entry.function(net, given, METHODS.parse_options("share", given_options))
 
 
@@ -150,16 +157,28 @@ def test_where_no_units_are_alike_the_rest_of_the_budget_is_pruned_away() -> Non
     assert cost(small, 7).macs < 0.9 * sum(cost(part, 1).macs for part in alone(net).values())
 
 
-def test_networks_pruned_as_one_count_in_the_race_where_they_are_cheaper() -> None:
+@pytest.mark.parametrize("merges", [["concat"], ["separate", "concat"], ["pam"]])
+def test_merged_networks_count_in_the_race_where_they_are_cheaper(merges: list[str]) -> None:
     """Without a limit each task ends with its least units: its own in networks apart, the same ones in one network."""
     net = separate()
     budget = Budget(None, dict.fromkeys(net.tasks, 101.0))
     apart = run(net, budget, similarity=1.0)
-    both = verify_multitask(run(net, budget, similarity=1.0, together=True), "share")
+    both = verify_multitask(run(net, budget, similarity=1.0, merges=merges), "share")
     assert expected_macs(both, WORKLOAD) < expected_macs(apart, WORKLOAD)
     assert any(mask.bit_count() > 1 for space in both.prunable for mask in map(int, both.owners[space]))
-    alone_too = run(net, budget, similarity=1.0, together=True, race=False)
+    alone_too = run(net, budget, similarity=1.0, merges=merges, race=False)
     assert expected_macs(alone_too, WORKLOAD) == expected_macs(apart, WORKLOAD)
+
+
+def test_a_merged_network_that_keeps_no_budget_leaves_the_race() -> None:
+    net = separate()
+    shared = run(net, Budget(None, dict.fromkeys(net.tasks, -1.0)), merges=["concat", "pam"])
+    assert cost(shared, 7).macs == sum(cost(part, 1).macs for part in alone(net).values())
+
+
+def test_a_merge_method_that_does_not_exist_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"no merge method 'pma', did you mean 'pam'\?"):
+        METHODS.parse_options("share", {"merges": ["pma"]})
 
 
 def test_a_budget_that_no_sharing_keeps_leaves_the_networks_alone() -> None:

@@ -127,13 +127,12 @@ class _Run:
         yield
         self.seconds[part] = round(time.monotonic() - began, 2)
 
-    def merged(self) -> MultitaskGraph:
-        row = self.cell.row
+    def merged(self, method: str, given: Mapping[str, object]) -> MultitaskGraph:
         few = shuffled(self.train, self.cell.seed, CALIBRATION_SAMPLES)
         kinds = dict.fromkeys(self.data.tasks, KINDS[self.data.loss])
-        given = Calibration(few.x, kinds, few.labels, seed=self.cell.seed, train=self.train, targets=self.data.targets)
-        options = MERGE_METHODS.parse_options(row.merge, self.cell.merge_options)
-        return verify_multitask(MERGE_METHODS.get(row.merge).function(self.separate, given, options), row.merge)
+        seen = Calibration(few.x, kinds, few.labels, seed=self.cell.seed, train=self.train, targets=self.data.targets)
+        options = MERGE_METHODS.parse_options(method, given)
+        return verify_multitask(MERGE_METHODS.get(method).function(self.separate, seen, options), method)
 
     def pruned(self, net: MultitaskGraph, fraction: float = 1.0) -> MultitaskGraph:
         method = self.cell.prune_method
@@ -146,6 +145,7 @@ class _Run:
             budget=Budget(macs=None, max_drop=allowed, fraction=fraction),
             drops=self.scorer.drops,
             alone=self.alone,
+            merged=lambda name: self.merged(name, self.cell.setup.merges.get(name, {})),
             settings=self.settings,
             seed=self.cell.seed,
         )
@@ -173,7 +173,7 @@ class _Run:
                 return stack(self.separate, {task: self.alone(task) for task in self.data.tasks})
         if kind == "merge":
             with self.timed("merge"):
-                merged = self.merged()
+                merged = self.merged(self.cell.row.merge, self.cell.merge_options)
             with self.timed("prune"):
                 return self.pruned(merged)
         with self.timed("train"):

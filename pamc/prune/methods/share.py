@@ -12,13 +12,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pamc.errors import ConfigError, GoalMissedError
-from pamc.graph import MultitaskGraph, compact, cost, share_all, stack
+from pamc.graph import MultitaskGraph, compact, cost, stack
 from pamc.prune.methods.taylor import TaylorOptions, taylor, train_and_score
 from pamc.prune.options import prune_step
 from pamc.prune.registry import METHODS, Checkpoints, Pruning
 from pamc.prune.search import prune_iteratively
 from pamc.prune.sharing import share_to
 from pamc.prune.state import Cut, State
+from pamc.registry import did_you_mean, method_names
 from pamc.train import Recipe
 
 __all__ = ["ShareOptions", "share"]
@@ -36,13 +37,13 @@ class ShareOptions(TaylorOptions):
     within its whole budget that may take, or the whole budget is used up; the fraction of the expected cost that one
     step saves and its mini-batches; the least correlation of two units that may become one, and the calibration
     samples it is measured on; whether sharing also starts from networks that all leave a part of their budgets, and
-    from networks that all use up the whole, whose cost no task set can exceed then; and whether, in that race, the
-    networks are also pruned as one whose units serve all tasks. Of the results that of least expected cost counts."""
+    from networks that all use up the whole, whose cost no task set can exceed then; and the merge methods whose
+    networks are pruned to take part in that race. Of the results that of least expected cost counts."""
 
     alone: float = 0.5
     alone_cost: float = 1.2
     race: bool = True
-    together: bool = True
+    merges: tuple[str, ...] = ("concat", "pam")
     share_step: float = 0.06
     share_recover: int = 300
     similarity: float = 0.3
@@ -56,6 +57,10 @@ class ShareOptions(TaylorOptions):
             raise ValueError("alone_cost is a factor, at least 0")
         if self.samples < 2 or self.share_recover < 1:
             raise ValueError("samples must be at least 2, and share_recover at least 1")
+        known = method_names("merge")
+        for name in self.merges:
+            if name not in known:
+                raise ValueError(f"there is no merge method '{name}'{did_you_mean(name, known)}")
 
 
 @METHODS.register("share", options=ShareOptions)
@@ -77,21 +82,25 @@ def share(net: MultitaskGraph, pruning: Pruning, options: ShareOptions) -> Multi
     for kept, parts in _starts(net, pruning.alone, options).items():
         own = replace(pruning, checkpoints=_Named(pruning.checkpoints, kept))
         found.append(_shared(stack(net, parts), own, options))
-    if options.race and options.together:
-        found += _together(net, replace(pruning, checkpoints=_Named(pruning.checkpoints, "together")), options)
+    if options.race:
+        found += _merged(pruning, options)
     return min(found, key=pruning.macs)
 
 
-def _together(net: MultitaskGraph, pruning: Pruning, options: ShareOptions) -> Iterator[MultitaskGraph]:
-    """All units shared by all tasks, then pruned; nothing where that keeps no budget.
+def _merged(pruning: Pruning, options: ShareOptions) -> Iterator[MultitaskGraph]:
+    """Prune after merge, of each merge method; nothing of one where that keeps no budget.
 
     Tasks that need the same features, in units that are no longer alike once each network was pruned by itself, end
-    cheaper so.
+    cheaper so; most of all where requests ask for many tasks at once.
     """
-    try:
-        yield taylor(share_all(net), pruning, options)
-    except GoalMissedError:
-        pruning.progress.note("no network whose units began with all tasks keeps the budget")
+    if pruning.merged is None:
+        return
+    for name in options.merges:
+        own = replace(pruning, checkpoints=_Named(pruning.checkpoints, name))
+        try:
+            yield taylor(pruning.merged(name), own, options)
+        except GoalMissedError:
+            pruning.progress.note(f"no network merged by '{name}' keeps the budget")
 
 
 def _starts(net: MultitaskGraph, alone: Alone, options: ShareOptions) -> Mapping[int, Mapping[str, MultitaskGraph]]:
