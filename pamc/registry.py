@@ -109,7 +109,8 @@ def option_problems(what: str, options: type[Any], values: Mapping[str, object])
         for item in error.errors(include_url=False):
             place = ".".join(map(str, item["loc"]))
             key = str(item["loc"][0]) if item["loc"] else ""
-            problems.append((key, f"option '{place}' of {what}: {_plain(item['msg'])}"))
+            subject = f"option '{place}' of" if place else "options of"
+            problems.append((key, f"{subject} {what}: {_plain(item['msg'])}"))
     except (TypeError, ValueError) as error:
         problems.append(("", f"options of {what} must be plain finite values: {error}"))
     return problems
@@ -155,4 +156,4 @@ def _adapter(options: type[Any]) -> Any:
 def _plain(message: str) -> str:
     # pydantic writes "Input should be ..." and prefixes messages of __post_init__ with "Value error, ".
     message = message.removeprefix("Value error, ")
-    return message.replace("Input should be", "must be", 1)
+    return message.replace("Input should be", "must be", 1).replace("a valid array", "a list", 1)

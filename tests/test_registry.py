@@ -73,6 +73,7 @@ def test_options_become_the_dataclass(registry: Registry[Method]) -> None:
         ({"groups": True}, "option 'groups'"),
         ({"groups": 2.5}, "option 'groups'"),
         ({"sizes": [1, "x"]}, "option 'sizes.1'"),
+        ({"sizes": 1}, "option 'sizes' of merge method 'pam': must be a list"),
         ({"mode": "slow"}, "option 'mode' of merge method 'pam': must be 'fast' or 'exact'"),
         ({"scale": float("nan")}, "plain finite values"),
         ({"scale": object()}, "plain finite values"),

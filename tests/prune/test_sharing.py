@@ -126,16 +126,21 @@ def test_units_that_are_not_alike_stay_apart() -> None:
     assert all((shared.owners[space] == net.owners[space]).all() for space in net.prunable)
 
 
+QUICK = {"recover": 2, "epochs": 1}
+
+
+def merged(net: MultitaskGraph, method: str) -> MultitaskGraph:
+    seen = Calibration(samples(net, 64).x, dict.fromkeys(net.tasks, "class"))
+    return MERGE_METHODS.get(method).function(net, seen, MERGE_METHODS.parse_options(method, {}))
+
+
 def run(net: MultitaskGraph, budget: Budget, **options: object) -> MultitaskGraph:
     entry = METHODS.get("share")
     parts = alone(net)
-    seen = Calibration(samples(net, 64).x, dict.fromkeys(net.tasks, "class"))
     given = replace(
-        pruning(net, budget),
-        alone=lambda task, fraction: parts[task],
-        merged=lambda method: MERGE_METHODS.get(method).function(net, seen, MERGE_METHODS.parse_options(method, {})),
+        pruning(net, budget), alone=lambda task, fraction: parts[task], merged=lambda method: merged(net, method)
     )
-    given_options = {"recover": 2, "share_recover": 2, "epochs": 1, "merges": [], **options}
+    given_options = {**QUICK, "share_recover": 2, "merges": [], **options}
     return entry.function(net, given, METHODS.parse_options("share", given_options))
 
 
@@ -170,6 +175,17 @@ def test_merged_networks_count_in_the_race_where_they_are_cheaper(merges: list[s
     assert expected_macs(alone_too, WORKLOAD) == expected_macs(apart, WORKLOAD)
 
 
+@pytest.mark.parametrize("method", ["concat", "pam"])
+def test_share_never_costs_more_than_prune_after_a_merge_of_its_race(method: str) -> None:
+    net = separate()
+    budget = Budget(None, dict.fromkeys(net.tasks, 101.0))
+    entry = METHODS.get("taylor")
+    given = pruning(net, budget)
+    rival = entry.function(merged(net, method), given, METHODS.parse_options("taylor", QUICK))
+    shared = run(net, budget, similarity=1.0, merges=[method])
+    assert expected_macs(shared, WORKLOAD) == expected_macs(rival, WORKLOAD)
+
+
 def test_a_merged_network_that_keeps_no_budget_leaves_the_race() -> None:
     net = separate()
     shared = run(net, Budget(None, dict.fromkeys(net.tasks, -1.0)), merges=["concat", "pam"])
@@ -177,7 +193,9 @@ def test_a_merged_network_that_keeps_no_budget_leaves_the_race() -> None:
 
 
 def test_a_merge_method_that_does_not_exist_is_named() -> None:
-    with pytest.raises(ConfigError, match=r"no merge method 'pma', did you mean 'pam'\?"):
+    with pytest.raises(
+        ConfigError, match=r"options of pruner 'share': there is no merge method 'pma', did you mean 'pam'\?"
+    ):
         METHODS.parse_options("share", {"merges": ["pma"]})
 
 
