@@ -298,8 +298,8 @@ def build(spec: Spec, options: BuildOptions, progress: Progress, reporter: Repor
     if options.stop_after in ("capture", "align"):
         return BuildResult(None, None, stage_view(options.stop_after, separate, _requests(spec, separate)))
     data = _load_data(spec, given, separate, stages)
-    merging = (spec, separate_key, separate, data, stages)
-    merge_key, merged = _merge(*merging, spec.merge.method, spec.merge.options)
+    merge = partial(_merge, spec, separate_key, separate, data, stages)
+    merge_key, merged = merge(spec.merge.method, spec.merge.options)
     if options.stop_after == "merge":
         return BuildResult(None, None, stage_view("merge", merged, _requests(spec, merged)))
     scorer = Scorer(targets_of(spec.tasks), data.evaluation, data.validation)
@@ -312,14 +312,22 @@ def build(spec: Spec, options: BuildOptions, progress: Progress, reporter: Repor
         title = f"prune {task} alone" if fraction == 1 else f"prune {task} alone, {fraction:.0%} of its budget"
         return _prune(spec, separate_key, one, one, data, scorer, stages, title, tile, fraction=fraction)
 
-    def merged_by(method: str) -> MultitaskGraph:
-        return _merge(*merging, method, {})[1]
-
     wanted = separate.tasks if spec.baseline and spec.prune.method != "none" else ()
     alone = {task: prune_alone(task, 1.0) for task in wanted}
     title = f"prune ({spec.prune.method})"
-    whole = (spec, merge_key, merged, separate, data, scorer, stages, title, tile)
-    pruned = _prune(*whole, alone=prune_alone, merged=merged_by)
+    pruned = _prune(
+        spec,
+        merge_key,
+        merged,
+        separate,
+        data,
+        scorer,
+        stages,
+        title,
+        tile,
+        alone=prune_alone,
+        merged=lambda method: merge(method, {})[1],
+    )
     if options.stop_after == "prune":
         return BuildResult(None, None, stage_view("prune", pruned, _requests(spec, pruned)))
     samples = shuffled(data.train, spec.seed, spec.quantize.samples).x
