@@ -1,6 +1,6 @@
 """The intermediate representation: graphs, channel spaces, owners, costs."""
 
-from pamc.graph.cost import Cost, cost, costs, expected_macs
+from pamc.graph.cost import Cost, cost, costs, costs_by_tasks, expected_macs
 from pamc.graph.ir import Graph, MultitaskGraph, Node, Origin
 from pamc.graph.owners import all_task_sets, name_of, uniform_workload
 from pamc.graph.passes import fold_batch_norm
@@ -21,6 +21,7 @@ __all__ = [
     "compact",
     "cost",
     "costs",
+    "costs_by_tasks",
     "expected_macs",
     "fold_batch_norm",
     "name_of",

@@ -17,7 +17,7 @@ from pamc.graph.ir import Graph, MultitaskGraph, Node
 from pamc.graph.ops import IN
 from pamc.graph.owners import DTYPE, Owners, all_task_sets, may_read
 
-__all__ = ["Cost", "cost", "costs", "expected_macs", "graph_macs", "graph_params"]
+__all__ = ["Cost", "cost", "costs", "costs_by_tasks", "expected_macs", "graph_macs", "graph_params"]
 
 BYTES_PER_PARAM = 4
 
@@ -80,7 +80,7 @@ def _costs_of(net: MultitaskGraph, node: Node) -> Iterator[tuple[int, Cost]]:
         yield mask, Cost(links * node.op.macs_per_link(shape), params, count * math.prod(shape[1:]))
 
 
-def _by_tasks(net: MultitaskGraph) -> Mapping[int, Cost]:
+def costs_by_tasks(net: MultitaskGraph) -> Mapping[int, Cost]:
     """The cost of all units that run for exactly the same tasks, by the mask of these tasks."""
     table: dict[int, Cost] = {}
     for node in net.graph.nodes:
@@ -96,18 +96,18 @@ def _meeting(table: Mapping[int, Cost], request: int) -> Cost:
 
 def cost(net: MultitaskGraph, request: int) -> Cost:
     """Cost of the task set ``request`` (a mask)."""
-    return _meeting(_by_tasks(net), request)
+    return _meeting(costs_by_tasks(net), request)
 
 
 def costs(net: MultitaskGraph) -> Mapping[int, Cost]:
     """Cost of every task set."""
-    table = _by_tasks(net)
+    table = costs_by_tasks(net)
     return {request: _meeting(table, request) for request in all_task_sets(len(net.tasks))}
 
 
 def expected_macs(net: MultitaskGraph, workload: Mapping[int, float]) -> float:
     """sum_R P(R) macs(R)."""
-    table = _by_tasks(net)
+    table = costs_by_tasks(net)
     return sum(chance * _meeting(table, request).macs for request, chance in workload.items() if chance)
 
 

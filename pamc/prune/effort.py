@@ -21,6 +21,7 @@ _DEFAULTS: Mapping[Effort, Mapping[str, object]] = {
         "attempts": 1,
         "share_step": 0.12,
         "share_recover": 100,
+        "trials": 1,
         "race": False,
     },
     "normal": {},
@@ -33,6 +34,7 @@ _DEFAULTS: Mapping[Effort, Mapping[str, object]] = {
         "attempts": 4,
         "share_step": 0.04,
         "share_recover": 600,
+        "trials": 8,
     },
 }
 

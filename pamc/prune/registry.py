@@ -91,6 +91,13 @@ class Pruning:
         """The workload under which the cost of a network is held against the budget."""
         return self.workload if self.budget.workload is None else self.budget.workload
 
+    def narrowed(self, tasks: int) -> Mapping[int, float]:
+        """The workload in which nothing but the tasks in a mask is asked for."""
+        found: dict[int, float] = {}
+        for request, chance in self.measured.items():
+            found[request & tasks] = found.get(request & tasks, 0.0) + chance
+        return found
+
     def macs(self, net: MultitaskGraph) -> float:
         """What a network costs, as the budget measures it."""
         return expected_macs(net, self.measured)

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from pamc.errors import GoalMissedError
-from pamc.graph import MultitaskGraph, verify_multitask
-from pamc.graph.owners import DTYPE, Owners
+from pamc.graph import MultitaskGraph, expected_macs, verify_multitask
+from pamc.graph.owners import DTYPE, Owners, may_read
 from pamc.prune.registry import Pruning
 from pamc.prune.state import Cut, State, compacted
 from pamc.train import Recipe, fit
@@ -90,16 +90,10 @@ class Snapshot:
     finished: int = 0
 
     def keeping(self, tasks: int) -> Snapshot:
-        """The same, in which all units that serve one of ``tasks``, a mask, stay as they are.
-
-        Their other owners too: a shared unit that reads them would lose them, for all that it serves.
-        """
+        """The same, in which all that serves one of ``tasks``, a mask, stays as it is."""
         if not tasks:
             return self
-        net = self.state.net
-        owned = {space: net.owners[space] for space in net.prunable}
-        kept = {space: np.where(owners & DTYPE(tasks), owners, DTYPE(0)) for space, owners in owned.items()}
-        return replace(self, spared=united(self.spared, kept), finished=tasks)
+        return replace(self, spared=united(self.spared, needed_by(self.state.net, tasks)), finished=tasks)
 
 
 def most_over(pruning: Pruning, drops: Mapping[str, float]) -> str | None:
@@ -122,6 +116,19 @@ def balanced(
     mean = sum(used.values()) / len(used)
     moved = {task: weight * math.exp(strength * (used.get(task, mean) - mean)) for task, weight in weights.items()}
     return {task: min(max(weight, 1 / WIDEST_BALANCE), WIDEST_BALANCE) for task, weight in moved.items()}
+
+
+def needed_by(net: MultitaskGraph, tasks: int) -> Spared:
+    """What units must go on serving so that all that serves ``tasks``, a mask, stays as it is: these tasks, and
+    all that is served by what reads them for these tasks."""
+    kept = {space: net.owners[space] & DTYPE(tasks) for space in net.prunable}
+    for space in net.prunable:
+        for link in net.spaces.readers[space]:
+            readers = np.unique(net.owners[net.spaces.space_of(link.reader)])
+            readers = readers[(readers & DTYPE(tasks)) != 0]
+            reads = np.where(may_read(readers, net.owners[space]), readers[:, None], DTYPE(0))
+            kept[space] |= np.bitwise_or.reduce(reads, axis=0)
+    return kept
 
 
 def united(one: Spared, other: Spared) -> Spared:
@@ -217,7 +224,8 @@ class _Search:
             current = pruning.macs(last.state.net)
             if pruning.budget.macs is not None and current <= pruning.budget.macs:
                 return Descent(snapshots, count - 1)
-            wanted = max(current * (1 - fraction), pruning.budget.macs or 0.0)
+            fixed = expected_macs(last.state.net, pruning.narrowed(last.finished)) if last.finished else 0.0
+            wanted = max(current - fraction * (current - fixed), pruning.budget.macs or 0.0)
             trained, after = self.advance(count, replace(last, weights=weights), wanted)
             drops = pruning.drops(trained)
             weights = balanced(pruning, weights, drops)
@@ -293,10 +301,11 @@ class _Search:
             probe = (low + high) // 2
         return best, broken
 
-    def within(self, net: MultitaskGraph) -> MultitaskGraph:
+    def within(self, net: MultitaskGraph, finished: int) -> MultitaskGraph:
         """The smallest network found that keeps every task's budget: from each one found the descent goes on.
 
         Once small steps fail at some of the tasks, those are finished: the others' cost goes on falling without them.
+        Those in the mask ``finished`` are so from the beginning.
         """
         start = Snapshot(State(net), dict.fromkeys(net.tasks, 1.0), "0")
         # What computes as the originals do needs no training to keep the budget, and small data would only harm it.
@@ -304,7 +313,7 @@ class _Search:
         best = start if kept else None
         if not kept:
             start = self.warmed(start)
-        halved = detours = finished = 0
+        halved = detours = 0
         while True:
             descent = self.descend((best or start).keeping(finished), self.schedule.step / 2**halved)
             if best is start and descent.refused:
@@ -345,11 +354,16 @@ class _Search:
         )
 
 
-def prune_iteratively(net: MultitaskGraph, pruning: Pruning, schedule: Schedule, step: Step) -> MultitaskGraph:
-    """Run the whole schedule. Raises GoalMissedError when the budget cannot be kept."""
+def prune_iteratively(
+    net: MultitaskGraph, pruning: Pruning, schedule: Schedule, step: Step, finished: int = 0
+) -> MultitaskGraph:
+    """Run the whole schedule. Raises GoalMissedError when the budget cannot be kept.
+
+    Tasks in the mask ``finished``, which must keep their accuracy budgets, go on answering as they do.
+    """
     search = _Search(pruning, schedule, step)
     if pruning.budget.macs is None:
-        return search.within(net)
+        return search.within(net, finished)
     net = search.warm(net)
     snapshots = search.descend(Snapshot(State(net), dict.fromkeys(net.tasks, 1.0), "0"), schedule.step).snapshots
     reached = pruning.macs(snapshots[-1].state.net)

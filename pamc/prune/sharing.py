@@ -106,6 +106,11 @@ class _Move:
         return cls(tuple(pairs), float(sum(lost)) / sum(pair.saving for pair in pairs) ** exponent)
 
     @property
+    def ends(self) -> frozenset[tuple[str, int]]:
+        """The units, by space and number."""
+        return frozenset((pair.space, unit) for pair in self.pairs for unit in (pair.kept, pair.gone))
+
+    @property
     def rank(self) -> tuple[object, ...]:
         """The key to sort by; no two moves have the same."""
         return (self.score, [(pair.space, pair.kept, pair.gone) for pair in self.pairs])
@@ -250,14 +255,32 @@ def share_to(
     exponent: float = 0.5,
     similarity: float = 0.3,
     spared: Mapping[str, Owners] | None = None,
-) -> MultitaskGraph:
+) -> Iterator[MultitaskGraph]:
     """Share pairs of units until the expected cost is at most ``macs``, as far as similar pairs last.
 
-    ``x`` are calibration samples ``(n, *input shape)``; units are similar from a correlation of ``similarity`` on.
-    Units with a mask in ``spared``, ``{space: (units,)}``, stay as they are. Those that went are left dead.
+    Yields the network with the best moves, then that without the best one, then without the best two, and so on; the
+    network as it is where there is none. ``x`` are calibration samples ``(n, *input shape)``; units are similar from a
+    correlation of ``similarity`` on. Units with a mask in ``spared``, ``{space: (units,)}``, stay as they are. Those
+    that went are left dead.
     """
     seen = responses(net, x)
-    moves = _moves(net, _pairs(net, seen, saliency, workload, similarity), exponent)
+    moves = [
+        move
+        for move in _moves(net, _pairs(net, seen, saliency, workload, similarity), exponent)
+        if not spared or not any(spared[space][unit] for space, unit in move.ends)
+    ]
+    for first in range(max(1, len(moves))):
+        yield _shared(net, moves[first:], seen, workload, macs)
+
+
+def _shared(
+    net: MultitaskGraph,
+    moves: Iterable[_Move],
+    seen: Mapping[str, Responses],
+    workload: Mapping[int, float],
+    macs: float,
+) -> MultitaskGraph:
+    """The moves one after another, of units that none before has touched, until the cost is met."""
     params = {key: np.array(array) for key, array in net.graph.params.items()}
     shared: list[_Pair] = []
     touched: set[tuple[str, int]] = set()
@@ -265,10 +288,9 @@ def share_to(
     for move in moves:
         if current <= macs:
             break
-        ends = {(pair.space, unit) for pair in move.pairs for unit in (pair.kept, pair.gone)}
-        if ends & touched or (spared and any(spared[space][unit] for space, unit in ends)):
+        if move.ends & touched:
             continue
-        touched |= ends
+        touched |= move.ends
         for pair in move.pairs:
             _redirect(params, net, pair, seen[pair.space])
             estimate += pair.saving

@@ -5,17 +5,20 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from pamc.errors import GoalMissedError
-from pamc.graph import MultitaskGraph, expected_macs, restrict
+from pamc.graph import MultitaskGraph, cost, expected_macs, restrict
+from pamc.graph.interpret import evaluate
 from pamc.graph.owners import DTYPE
 from pamc.graph.serial import dump
-from pamc.prune import Budget, Pruning
+from pamc.prune import METHODS, Budget, Pruning
+from pamc.prune.methods.taylor import taylor_around
 from pamc.prune.moves import prune_to
 from pamc.prune.search import Schedule, balanced, prune_iteratively
 from pamc.prune.state import Cut, State
 from pamc.train import Recipe
-from tests.prune.nets import pruning, separate
+from tests.prune.nets import pruning, separate, shared
 
 QUICK = Schedule(step=0.1, recover=1, warmup=0, epochs=0, slack=5.0)
 
@@ -349,6 +352,44 @@ def test_of_tasks_that_fail_together_the_worst_alone_is_finished_and_frozen(monk
     assert expected_macs(restrict(small, ["a"]), {1: 1.0}) == whole["a"]
     assert expected_macs(restrict(small, ["b"]), {1: 1.0}) < 0.7 * whole["b"]
     assert {0, 1} <= set(frozen) and frozen == sorted(frozen)
+
+
+def test_steps_are_parts_of_what_the_tasks_that_are_not_finished_add() -> None:
+    net = separate()
+    workload = {1: 0.25, 2: 0.25, 7: 0.5}
+    asked: list[float] = []
+
+    def step(state: State, recipe: Recipe, cut: Cut) -> tuple[State, MultitaskGraph]:
+        asked.append(cut.macs)
+        return state, state.net
+
+    given = pruning(net, Budget(None, dict.fromkeys(net.tasks, 1.0)), workload=workload)
+    for finished in (0, 2, 6):
+        prune_iteratively(net, given, replace(QUICK, step=0.1, detours=0), step, finished)
+        kept = (
+            0.25 * cost(net, 1 & finished).macs + 0.25 * cost(net, 2 & finished).macs + 0.5 * cost(net, finished).macs
+        )
+        whole = expected_macs(net, workload)
+        assert asked[0] == pytest.approx(whole - 0.1 * (whole - kept))
+        asked.clear()
+
+
+@pytest.mark.parametrize("finished", [1, 2, 5])
+def test_finished_tasks_answer_as_they_did_while_others_go_on(finished: int) -> None:
+    net = shared(separate())
+    given = pruning(net, Budget(None, dict.fromkeys(net.tasks, 101.0)))
+    options = METHODS.parse_options("taylor", {"recover": 2, "epochs": 1})
+    small = taylor_around(net, given, options, finished)
+    x = np.random.default_rng(0).normal(size=(3, *net.graph.shapes["input"]))
+    before, after = (evaluate(found.graph, x, dtype=torch.float64) for found in (net, small))
+    for bit, task in enumerate(net.tasks):
+        if finished >> bit & 1:
+            torch.testing.assert_close(after[task], before[task], rtol=1e-12, atol=1e-12)
+        else:
+            assert cost(small, 1 << bit).macs < 0.9 * cost(net, 1 << bit).macs
+    # Units that a finished task does not need by itself may lose the others.
+    released = [mask for space in small.prunable for mask in map(int, np.unique(small.owners[space]))]
+    assert finished in released
 
 
 def test_a_network_that_keeps_its_budget_is_not_trained_before_it_is_cut() -> None:

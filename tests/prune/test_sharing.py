@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -15,8 +16,11 @@ from pamc.graph.owners import all_task_sets
 from pamc.merge import METHODS as MERGE_METHODS
 from pamc.merge import Calibration
 from pamc.prune import METHODS, Budget
+from pamc.prune.assembly import cheapest_blocks, macs_of_sets
+from pamc.prune.methods.share import _best_tried, _trimmed
 from pamc.prune.moves import prune_to
 from pamc.prune.sharing import _pairs, responses, share_to
+from pamc.train import Recipe
 from tests.lower.nets import Sketch
 from tests.prune.nets import pruning, samples, separate
 
@@ -42,7 +46,7 @@ def stakes(net: MultitaskGraph) -> dict[str, np.ndarray]:
 def test_a_stack_computes_and_costs_what_its_networks_do(name: str) -> None:
     net = separate(name)
     parts = alone(net)
-    stacked = stack(net, parts)
+    stacked = stack(net, parts.values())
     x = np.random.default_rng(0).normal(size=(3, *net.graph.shapes["input"]))
     found = evaluate(stacked.graph, x, dtype=torch.float64)
     for bit, (task, part) in enumerate(parts.items()):
@@ -53,10 +57,10 @@ def test_a_stack_computes_and_costs_what_its_networks_do(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["lenet", "small_resnet", "small_mobilenet", "se_resnet", "densenet"])
 def test_sharing_raises_the_cost_of_no_task_set(name: str) -> None:
-    net = stack(separate(name), alone(separate(name)))
+    net = stack(separate(name), alone(separate(name)).values())
     x = samples(net, 32).x
     wanted = 0.8 * expected_macs(net, WORKLOAD)
-    shared = verify_multitask(share_to(net, x, stakes(net), WORKLOAD, wanted, similarity=0.0), "sharing")
+    shared = verify_multitask(next(share_to(net, x, stakes(net), WORKLOAD, wanted, similarity=0.0)), "sharing")
     small = verify_multitask(compact(shared), "compaction")
     assert expected_macs(small, WORKLOAD) < 0.97 * expected_macs(net, WORKLOAD)
     for request in all_task_sets(3):
@@ -82,7 +86,7 @@ def test_equal_networks_become_one_without_a_change(name: str) -> None:
     before = evaluate(net.graph, x, dtype=torch.float64)
     shared = net
     for _ in range(8):
-        shared = compact(share_to(shared, x, stakes(shared), {3: 1.0}, 0.0, similarity=0.999))
+        shared = compact(next(share_to(shared, x, stakes(shared), {3: 1.0}, 0.0, similarity=0.999)))
     after = evaluate(shared.graph, x, dtype=torch.float64)
     for task in net.tasks:
         torch.testing.assert_close(after[task], before[task], rtol=1e-4, atol=1e-4)
@@ -91,7 +95,7 @@ def test_equal_networks_become_one_without_a_change(name: str) -> None:
 
 
 def test_the_unit_that_stays_stands_in_for_the_other() -> None:
-    net = stack(separate(), alone(separate()))
+    net = stack(separate(), alone(separate()).values())
     space, x = net.prunable[0], samples(net, 32).x
     places = next(read_values(net, x))[space]
     first, second = (np.concatenate([place[:, unit].numpy().ravel() for place in places]) for unit in (0, 1))
@@ -113,7 +117,7 @@ def test_responses_do_not_depend_on_how_many_samples_fit_into_memory(monkeypatch
 
 
 def test_units_that_answer_against_each_other_are_not_alike() -> None:
-    net = stack(separate(), alone(separate()))
+    net = stack(separate(), alone(separate()).values())
     seen = responses(net, samples(net, 32).x)
     found = list(_pairs(net, seen, stakes(net), WORKLOAD, 0.0))
     assert found and all(pair.alike >= 0 for pair in found)
@@ -121,8 +125,8 @@ def test_units_that_answer_against_each_other_are_not_alike() -> None:
 
 
 def test_units_that_are_not_alike_stay_apart() -> None:
-    net = stack(separate(), alone(separate()))
-    shared = share_to(net, samples(net, 32).x, stakes(net), WORKLOAD, 0.0, similarity=1.0)
+    net = stack(separate(), alone(separate()).values())
+    (shared,) = share_to(net, samples(net, 32).x, stakes(net), WORKLOAD, 0.0, similarity=1.0)
     assert all((shared.owners[space] == net.owners[space]).all() for space in net.prunable)
 
 
@@ -205,7 +209,7 @@ def test_a_budget_that_no_sharing_keeps_leaves_the_networks_alone() -> None:
     assert cost(shared, 7).macs == sum(cost(part, 1).macs for part in alone(net).values())
 
 
-def test_of_two_starts_the_cheaper_result_counts() -> None:
+def test_tasks_are_taken_from_the_start_where_they_are_cheaper() -> None:
     net = separate()
     parts = {part: alone(net, part) for part in (0.5, 0.6)}
     asked = []
@@ -216,14 +220,15 @@ def test_of_two_starts_the_cheaper_result_counts() -> None:
 
     given = replace(pruning(net, Budget(None, dict.fromkeys(net.tasks, -1.0))), alone=start)
     entry, quick = METHODS.get("share"), {"recover": 2, "share_recover": 2, "epochs": 1}
-    dear, cheap = (sum(cost(one, 1).macs for one in parts[part].values()) for part in (0.6, 0.5))
+    cheap = sum(cost(one, 1).macs for one in parts[0.5].values())
     # Nothing can be shared within these budgets, so the results are what they started from.
-    assert cheap < dear
     bearing = {**quick, "alone_cost": 9.0}
     assert cost(entry.function(net, given, METHODS.parse_options("share", bearing)), 7).macs == cheap
     assert set(asked) == {0.5, 1.0}
-    alone_half = METHODS.parse_options("share", {**bearing, "race": False})
-    assert cost(entry.function(net, given, alone_half), 7).macs == dear
+    parts[0.6]["b"] = alone(net, 0.3)["b"]
+    mixed = cost(entry.function(net, given, METHODS.parse_options("share", {**bearing, "race": False})), 7).macs
+    assert mixed == sum(min(cost(parts[part][task], 1).macs for part in parts) for task in net.tasks) < cheap
+    parts[0.6]["b"] = alone(net, 0.6)["b"]
     asked.clear()
     alone_whole = METHODS.parse_options("share", {**quick, "alone": 1.0})
     assert cost(entry.function(net, given, alone_whole), 7).macs == cheap
@@ -244,6 +249,69 @@ def test_a_network_keeps_a_part_of_its_budget_only_where_that_costs_little() -> 
     found = METHODS.get("share").function(net, given, options)
     wanted = {"a": loose, "b": tight, "c": loose}
     assert [cost(found, 1 << bit).macs for bit in range(3)] == [cost(wanted[task][task], 1).macs for task in net.tasks]
+
+
+@pytest.mark.parametrize("ceiling", [1.0, 1.5, None])
+def test_the_ceiling_is_a_multiple_of_what_the_networks_cost_alone(
+    ceiling: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net, limits = separate(), []
+
+    def cheapest(nets: object, workload: object, most: object) -> object:
+        limits.append(most)
+        return cheapest_blocks(nets, workload, most)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("pamc.prune.methods.share.cheapest_blocks", cheapest)
+    run(net, Budget(None, dict.fromkeys(net.tasks, -1.0)), ceiling=ceiling)
+    assert limits[0] is None
+    if ceiling is not None:
+        np.testing.assert_allclose(limits[1], ceiling * macs_of_sets(stack(net, alone(net).values())))
+
+
+def test_a_task_that_costs_more_than_it_may_is_pruned_on_by_itself() -> None:
+    net = stack(separate(), alone(separate()).values())
+    net = compact(next(share_to(net, samples(net, 32).x, stakes(net), WORKLOAD, 0.9 * expected_macs(net, WORKLOAD))))
+    most = macs_of_sets(net)
+    most[2] *= 0.8
+    options = METHODS.parse_options("share", {**QUICK, "share_recover": 2})
+    given = pruning(net, Budget(None, dict.fromkeys(net.tasks, 101.0)))
+    (small,) = _trimmed(net, given, options, most)
+    assert cost(small, 2).macs <= most[2]
+    x = np.random.default_rng(0).normal(size=(3, *net.graph.shapes["input"]))
+    before, after = (evaluate(found.graph, x, dtype=torch.float64) for found in (net, small))
+    for task in ("a", "c"):
+        torch.testing.assert_close(after[task], before[task], rtol=1e-12, atol=1e-12)
+    assert not list(_trimmed(net, given, options, macs_of_sets(net)))
+
+
+def test_choices_leave_out_the_best_moves_one_after_another() -> None:
+    net = stack(separate(), alone(separate()).values())
+    x, whole = samples(net, 32).x, expected_macs(net, WORKLOAD)
+    found = share_to(net, x, stakes(net), WORKLOAD, 0.999 * whole, similarity=0.0)
+    first, second, third = (
+        {(s, i) for s in n.prunable for i in np.flatnonzero(n.owners[s] != net.owners[s])} for n in islice(found, 3)
+    )
+    # One pair is enough for so small a saving.
+    assert len(first) == len(second) == len(third) == 2
+    assert first != second != third != first
+    spared = {space: np.zeros_like(net.owners[space]) for space in net.prunable}
+    for space, unit in first:
+        spared[space][unit] = net.owners[space][unit]
+    without = next(share_to(net, x, stakes(net), WORKLOAD, 0.999 * whole, similarity=0.0, spared=spared))
+    assert all(without.owners[space][unit] == net.owners[space][unit] for space, unit in first)
+
+
+@pytest.mark.parametrize(("strains", "taken"), [([4.0, 3.0, 2.1], 0), ([4.0, 3.0, 1.9], 2), ([4.0, 1.0, 1.9], 1)])
+def test_another_choice_is_taken_only_where_it_is_clearly_better(
+    strains: list[float], taken: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = separate()
+    choices = [net.with_owners(dict(net.owners)) for _ in strains]
+    left = iter(strains)
+    monkeypatch.setattr("pamc.prune.methods.share.fit", lambda found, *_, **__: found)
+    # One task uses up the root of the strain of its budget; a gain of another makes up for nothing.
+    given = pruning(net, Budget(None, {"a": 2.0, "b": 1.0}), drops=lambda _: {"a": 2 * next(left) ** 0.5, "b": -9.0})
+    assert _best_tried(choices, given, Recipe(1)) is choices[taken]
 
 
 def test_share_says_what_it_needs() -> None:

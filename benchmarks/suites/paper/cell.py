@@ -170,7 +170,7 @@ class _Run:
         kind = self.cell.row.kind
         if kind == "alone":
             with self.timed("prune"):
-                return stack(self.separate, {task: self.alone(task) for task in self.data.tasks})
+                return stack(self.separate, map(self.alone, self.data.tasks))
         if kind == "merge":
             with self.timed("merge"):
                 merged = self.merged(self.cell.row.merge, self.cell.merge_options)

@@ -6,21 +6,25 @@ two units are alike, prune after merge may do better, so that is tried too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice, takewhile
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pamc.errors import ConfigError, GoalMissedError
 from pamc.graph import MultitaskGraph, compact, cost, stack
-from pamc.prune.methods.taylor import TaylorOptions, taylor, train_and_score
+from pamc.prune.assembly import cheapest_blocks, joined, macs_of_sets
+from pamc.prune.methods.taylor import TaylorOptions, taylor, taylor_around, train_and_score
 from pamc.prune.options import prune_step
 from pamc.prune.registry import METHODS, Checkpoints, Pruning
-from pamc.prune.search import prune_iteratively
+from pamc.prune.search import prune_iteratively, used_up
 from pamc.prune.sharing import share_to
 from pamc.prune.state import Cut, State
 from pamc.registry import did_you_mean, method_names
-from pamc.train import Recipe
+from pamc.train import Recipe, fit
 
 __all__ = ["ShareOptions", "share"]
 
@@ -28,6 +32,12 @@ Alone = Callable[[str, float], MultitaskGraph]
 
 ENOUGH = 0.3
 """The part of a step that pairs must save; below it units are removed instead."""
+NOTABLY = 0.98
+"""What the expected cost must fall to before another ceiling is worth a word."""
+TRIAL = 1 / 3
+"""The part of a step's training that is enough to tell which pairs are better."""
+CLEARLY = 0.5
+"""How much less a choice must strain the budgets than the one of the best rank: trials are noisy."""
 
 
 @dataclass(frozen=True)
@@ -35,19 +45,23 @@ class ShareOptions(TaylorOptions):
     """Options of ``taylor`` for the networks alone, and for sharing: the fraction of its budget that a network alone
     may use up, so that something is left to pay for sharing, and how many times the cost of the same network pruned
     within its whole budget that may take, or the whole budget is used up; the fraction of the expected cost that one
-    step saves and its mini-batches; the least correlation of two units that may become one, and the calibration
-    samples it is measured on; whether sharing also starts from networks that all leave a part of their budgets, and
-    from networks that all use up the whole, whose cost no task set can exceed then; and the merge methods whose
-    networks are pruned to take part in that race. Of the results that of least expected cost counts."""
+    step saves, its mini-batches, and how many choices of pairs are tried in it; the least correlation of two units
+    that may become one, and the calibration samples it is measured on; whether sharing also starts from networks that
+    all leave a part of their budgets, and from networks that all use up the whole; and the merge methods whose
+    networks are pruned to take part in that race. Each task is taken from the result that makes the expected cost
+    least, where no task set may cost more than ``ceiling`` times what its networks cost pruned alone; None: whatever
+    it costs."""
 
     alone: float = 0.5
     alone_cost: float = 1.2
     race: bool = True
-    merges: tuple[str, ...] = ("concat", "pam")
+    merges: tuple[str, ...] = ()
     share_step: float = 0.06
     share_recover: int = 300
+    trials: int = 4
     similarity: float = 0.3
     samples: int = 256
+    ceiling: float | None = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -55,8 +69,10 @@ class ShareOptions(TaylorOptions):
             raise ValueError("alone, share_step and similarity are fractions, between 0 and 1")
         if not self.alone_cost >= 0:
             raise ValueError("alone_cost is a factor, at least 0")
-        if self.samples < 2 or self.share_recover < 1:
-            raise ValueError("samples must be at least 2, and share_recover at least 1")
+        if self.samples < 2 or self.share_recover < 1 or self.trials < 1:
+            raise ValueError("samples must be at least 2, share_recover and trials at least 1")
+        if self.ceiling is not None and not self.ceiling >= 1:
+            raise ValueError("ceiling is a factor, at least 1, or null")
         known = method_names("merge")
         for name in self.merges:
             if name not in known:
@@ -78,13 +94,52 @@ def share(net: MultitaskGraph, pruning: Pruning, options: ShareOptions) -> Multi
             "pruner 'share' merges by itself and starts from networks that share nothing",
             cure="merge: {method: separate}",
         )
-    found = []
+    separate = compact(stack(net, [pruning.alone(task, 1.0) for task in net.tasks]))
+    alone = macs_of_sets(separate)
+    found = [separate]
     for kept, parts in _starts(net, pruning.alone, options).items():
-        own = replace(pruning, checkpoints=_Named(pruning.checkpoints, kept))
-        found.append(_shared(stack(net, parts), own, options))
+        own = replace(pruning, checkpoints=_Named(pruning.checkpoints, f"{kept}"))
+        shared = _shared(stack(net, parts.values()), own, options)
+        found += [shared, *_trimmed(shared, own, options, alone)]
     if options.race:
         found += _merged(pruning, options)
-    return min(found, key=pruning.macs)
+    free = _best_of(net, found, pruning, None)
+    if options.ceiling is None:
+        return free
+    best = _best_of(net, found, pruning, options.ceiling * alone)
+    needed = math.ceil(100 * (macs_of_sets(free)[1:] / alone[1:]).max()) / 100
+    if pruning.macs(free) < NOTABLY * pruning.macs(best):
+        instead = f"{pruning.macs(free) / 1e6:.4g} instead of {pruning.macs(best) / 1e6:.4g} M MACs"
+        pruning.progress.note(f"with options: {{ceiling: {needed}}} the expected cost would be {instead}")
+    return best
+
+
+def _best_of(
+    net: MultitaskGraph, found: Sequence[MultitaskGraph], pruning: Pruning, most: NDArray[np.float64] | None
+) -> MultitaskGraph:
+    """Each task from one of the networks ``found``, where that makes the expected cost least."""
+    blocks = cheapest_blocks(found, pruning.measured, most)
+    return blocks[0].net if len(blocks) == 1 else joined(net, blocks)
+
+
+def _trimmed(
+    net: MultitaskGraph, pruning: Pruning, options: ShareOptions, alone: NDArray[np.float64]
+) -> Iterator[MultitaskGraph]:
+    """The network in which tasks that cost more than ``alone`` are pruned on, one after another, each by itself."""
+    schedule = _schedule(options)
+    start = net
+    for bit, task in enumerate(net.tasks):
+        mine = 1 << bit
+        if cost(net, mine).macs > alone[mine]:
+            named = _Named(pruning.checkpoints, f"{task}")
+            own = replace(pruning, workload={mine: 1.0}, checkpoints=named)
+            try:
+                net = taylor_around(net, own, schedule, net.everyone ^ mine)
+            except GoalMissedError:
+                # As in sharing: what it started from is inside the budget.
+                continue
+    if net is not start:
+        yield net
 
 
 def _merged(pruning: Pruning, options: ShareOptions) -> Iterator[MultitaskGraph]:
@@ -124,16 +179,21 @@ def _starts(net: MultitaskGraph, alone: Alone, options: ShareOptions) -> Mapping
 
 @dataclass(frozen=True)
 class _Named:
-    """The checkpoints of one start: the same steps lead elsewhere from another."""
+    """The checkpoints of one part of the search: the same steps lead elsewhere in another."""
 
     held: Checkpoints
-    start: int | str
+    part: str
 
     def get(self, name: str) -> State | None:
-        return self.held.get(f"{name}-{self.start}")
+        return self.held.get(f"{name}-{self.part}")
 
     def put(self, name: str, state: State) -> None:
-        self.held.put(f"{name}-{self.start}", state)
+        self.held.put(f"{name}-{self.part}", state)
+
+
+def _schedule(options: ShareOptions) -> ShareOptions:
+    """How networks are searched that were pruned alone before."""
+    return replace(options, step=options.share_step, recover=options.share_recover)
 
 
 def _shared(start: MultitaskGraph, pruning: Pruning, options: ShareOptions) -> MultitaskGraph:
@@ -143,7 +203,7 @@ def _shared(start: MultitaskGraph, pruning: Pruning, options: ShareOptions) -> M
 
     def step(state: State, recipe: Recipe, cut: Cut) -> tuple[State, MultitaskGraph]:
         trained, saliency = train_and_score(state, pruning, recipe, options, "sharing")
-        merged = share_to(
+        shared = share_to(
             trained.net,
             calibration,
             saliency,
@@ -153,16 +213,31 @@ def _shared(start: MultitaskGraph, pruning: Pruning, options: ShareOptions) -> M
             similarity=options.similarity,
             spared=cut.spared,
         )
-        before, after = pruning.macs(trained.net), pruning.macs(merged)
-        if before - after < ENOUGH * (before - cut.macs):
+        before = pruning.macs(trained.net)
+        most = before - ENOUGH * (before - cut.macs)
+        choices = list(takewhile(lambda choice: pruning.macs(choice) <= most, islice(shared, options.trials)))
+        if not choices:
             # Similar pairs often run out before the budget does.
             return trained, prune_step(trained.net, saliency, pruning, options, cut)
-        return trained, merged
+        return trained, _best_tried(choices, pruning, replace(recipe, steps=round(TRIAL * recipe.steps)))
 
-    schedule = replace(options, step=options.share_step, recover=options.share_recover)
     try:
-        return prune_iteratively(start, pruning, schedule, step)
+        return prune_iteratively(start, pruning, _schedule(options), step)
     except GoalMissedError:
         # The networks pruned alone are inside the budget, so nothing is lost by sharing nothing.
         pruning.progress.note("no sharing keeps the budget; the networks stay as they were pruned alone")
         return compact(start)
+
+
+def _best_tried(choices: Sequence[MultitaskGraph], pruning: Pruning, recipe: Recipe) -> MultitaskGraph:
+    """The first choice, or that which after a short training uses up clearly less of the budgets."""
+    if len(choices) == 1:
+        return choices[0]
+
+    def strain(choice: MultitaskGraph) -> float:
+        net = fit(compact(choice), pruning.train, pruning.targets, recipe, pruning.progress, label="trying a pair")
+        return sum(max(used, 0.0) ** 2 for used in used_up(pruning, pruning.drops(net)).values())
+
+    strains = [strain(choice) for choice in choices]
+    best = min(range(len(choices)), key=strains.__getitem__)
+    return choices[best if strains[best] < CLEARLY * strains[0] else 0]

@@ -29,7 +29,7 @@ from pamc.prune.search import prune_iteratively
 from pamc.prune.state import Cut, Memory, State
 from pamc.train import MultitaskModule, Recipe, fit
 
-__all__ = ["TaylorOptions", "TaylorSaliency", "taylor", "train_and_score"]
+__all__ = ["TaylorOptions", "TaylorSaliency", "taylor", "taylor_around", "train_and_score"]
 
 
 @dataclass(frozen=True)
@@ -123,9 +123,14 @@ def train_and_score(
 @METHODS.register("taylor", options=TaylorOptions)
 def taylor(net: MultitaskGraph, pruning: Pruning, options: TaylorOptions) -> MultitaskGraph:
     """Remove the units, and release the tasks, with the least first-order effect on the loss per cost saved."""
+    return taylor_around(net, pruning, options, 0)
+
+
+def taylor_around(net: MultitaskGraph, pruning: Pruning, options: TaylorOptions, finished: int) -> MultitaskGraph:
+    """The same, in which tasks in the mask ``finished``, which keep their budgets, go on answering as they do."""
 
     def step(state: State, recipe: Recipe, cut: Cut) -> tuple[State, MultitaskGraph]:
         trained, saliency = train_and_score(state, pruning, recipe, options, "pruning")
         return trained, prune_step(trained.net, saliency, pruning, options, cut)
 
-    return prune_iteratively(net, pruning, options, step)
+    return prune_iteratively(net, pruning, options, step, finished)
