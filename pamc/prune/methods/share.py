@@ -34,8 +34,6 @@ ENOUGH = 0.3
 """The part of a step that pairs must save; below it units are removed instead."""
 NOTABLY = 0.98
 """What the expected cost must fall to before another ceiling is worth a word."""
-TRIAL = 1 / 3
-"""The part of a step's training that is enough to tell which pairs are better."""
 CLEARLY = 0.5
 """How much less a choice must strain the budgets than the one of the best rank: trials are noisy."""
 
@@ -45,12 +43,12 @@ class ShareOptions(TaylorOptions):
     """Options of ``taylor`` for the networks alone, and for sharing: the fraction of its budget that a network alone
     may use up, so that something is left to pay for sharing, and how many times the cost of the same network pruned
     within its whole budget that may take, or the whole budget is used up; the fraction of the expected cost that one
-    step saves, its mini-batches, and how many choices of pairs are tried in it; the least correlation of two units
-    that may become one, and the calibration samples it is measured on; whether sharing also starts from networks that
-    all leave a part of their budgets, and from networks that all use up the whole; and the merge methods whose
-    networks are pruned to take part in that race. Each task is taken from the result that makes the expected cost
-    least, where no task set may cost more than ``ceiling`` times what its networks cost pruned alone; None: whatever
-    it costs."""
+    step saves, its mini-batches, how many choices of pairs are tried in it, and for how many mini-batches each; the
+    least correlation of two units that may become one, and the calibration samples it is measured on; whether sharing
+    also starts from networks that all leave a part of their budgets, and from networks that all use up the whole; and
+    the merge methods whose networks are pruned to take part in that race. Each task is taken from the result that
+    makes the expected cost least, where no task set may cost more than ``ceiling`` times what its networks cost pruned
+    alone; None: whatever it costs."""
 
     alone: float = 0.5
     alone_cost: float = 1.2
@@ -59,6 +57,7 @@ class ShareOptions(TaylorOptions):
     share_step: float = 0.06
     share_recover: int = 300
     trials: int = 4
+    trial_recover: int = 100
     similarity: float = 0.3
     samples: int = 256
     ceiling: float | None = 1.0
@@ -69,8 +68,10 @@ class ShareOptions(TaylorOptions):
             raise ValueError("alone, share_step and similarity are fractions, between 0 and 1")
         if not self.alone_cost >= 0:
             raise ValueError("alone_cost is a factor, at least 0")
-        if self.samples < 2 or self.share_recover < 1 or self.trials < 1:
-            raise ValueError("samples must be at least 2, share_recover and trials at least 1")
+        if self.samples < 2:
+            raise ValueError("samples must be at least 2")
+        if min(self.share_recover, self.trials, self.trial_recover) < 1:
+            raise ValueError("share_recover, trials and trial_recover must be at least 1")
         if self.ceiling is not None and not self.ceiling >= 1:
             raise ValueError("ceiling is a factor, at least 1, or null")
         known = method_names("merge")
@@ -219,7 +220,7 @@ def _shared(start: MultitaskGraph, pruning: Pruning, options: ShareOptions) -> M
         if not choices:
             # Similar pairs often run out before the budget does.
             return trained, prune_step(trained.net, saliency, pruning, options, cut)
-        return trained, _best_tried(choices, pruning, replace(recipe, steps=round(TRIAL * recipe.steps)))
+        return trained, _best_tried(choices, pruning, replace(recipe, steps=options.trial_recover))
 
     try:
         return prune_iteratively(start, pruning, _schedule(options), step)
