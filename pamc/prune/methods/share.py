@@ -1,7 +1,7 @@
 """Merge after prune: prune every network alone, then let near-equal units of different tasks become shared ones.
 
-Sharing never raises the cost of any task set, so it can only gain over the networks that it starts from. Where hardly
-two units are alike, prune after merge may do better, so that is tried too.
+Sharing by itself raises the cost of no task set. What it starts from matters more than any single step, so it starts
+several times, and each task is taken from the result where that is cheapest.
 """
 
 from __future__ import annotations
