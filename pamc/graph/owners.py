@@ -18,6 +18,7 @@ __all__ = [
     "may_read",
     "members",
     "name_of",
+    "renamed",
     "runs",
     "serving",
     "uniform_workload",
@@ -51,6 +52,15 @@ def groups(owners: Owners) -> dict[int, NDArray[np.intp]]:
     """Units by owners, dead ones left out; most widely shared groups first, then by mask."""
     masks = sorted((int(mask) for mask in np.unique(owners) if mask), key=lambda mask: (-mask.bit_count(), mask))
     return {mask: np.flatnonzero(owners == mask) for mask in masks}
+
+
+def renamed(owners: Owners, tasks: Sequence[str], into: Sequence[str]) -> Owners:
+    """Masks over ``tasks`` as masks over ``into``; a task that is not among these is dropped."""
+    masks = np.zeros_like(owners)
+    for bit, task in enumerate(tasks):
+        if task in into:
+            masks |= ((owners >> DTYPE(bit)) & DTYPE(1)) << DTYPE(into.index(task))
+    return masks
 
 
 def members(mask: int) -> Iterator[int]:

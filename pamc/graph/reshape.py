@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from pamc.graph.ir import Graph, MultitaskGraph, Node
 from pamc.graph.ops import IN, OUT, Op
-from pamc.graph.owners import DTYPE, Owners, may_read
+from pamc.graph.owners import DTYPE, Owners, may_read, renamed
 from pamc.graph.spaces import Segment
 
-__all__ = ["Index", "channel_index", "compact", "grid", "restrict", "share_all", "take", "tighten"]
+__all__ = ["Index", "acting", "channel_index", "compact", "grid", "restrict", "share_all", "take", "tighten"]
 
 Index = NDArray[np.intp]
 
@@ -64,14 +64,16 @@ def take(graph: Graph, keep: Mapping[str, Index]) -> Graph:
     return Graph(graph.nodes, graph.outputs, params)
 
 
-def _acting(net: MultitaskGraph, owners: Mapping[str, Owners], space: str) -> Owners:
-    """Per unit, the tasks on whose behalf some unit reads it."""
-    acting = np.zeros_like(owners[space])
+def acting(net: MultitaskGraph, owners: Mapping[str, Owners], space: str, tasks: int | None = None) -> Owners:
+    """Per unit, the tasks on whose behalf some unit reads it; given ``tasks``, a mask, one that serves any of them."""
+    found = np.zeros_like(owners[space])
     for link in net.spaces.readers[space]:
         readers = np.unique(owners[net.spaces.space_of(link.reader)])
+        if tasks is not None:
+            readers = readers[(readers & DTYPE(tasks)) != 0]
         allowed = may_read(readers, owners[space])
-        acting |= np.bitwise_or.reduce(np.where(allowed, readers[:, None], DTYPE(0)), axis=0)
-    return acting
+        found |= np.bitwise_or.reduce(np.where(allowed, readers[:, None], DTYPE(0)), axis=0)
+    return found
 
 
 def tighten(net: MultitaskGraph) -> MultitaskGraph:
@@ -81,9 +83,9 @@ def tighten(net: MultitaskGraph) -> MultitaskGraph:
     while changed:
         changed = False
         for space in reversed(net.prunable):
-            acting = owners[space] & _acting(net, owners, space)
-            if (acting != owners[space]).any():
-                owners[space], changed = acting, True
+            kept = owners[space] & acting(net, owners, space)
+            if (kept != owners[space]).any():
+                owners[space], changed = kept, True
     return net.with_owners(owners)
 
 
@@ -122,8 +124,5 @@ def restrict(net: MultitaskGraph, tasks: Iterable[str]) -> MultitaskGraph:
     owners = {}
     for space in graph.spaces.sizes:
         # Fewer nodes can untie a space, so its owners come from the old space of the node that names it.
-        old = net.owners[net.spaces.space_of(space)]
-        owners[space] = np.zeros_like(old)
-        for bit, task in enumerate(kept):
-            owners[space] |= ((old >> DTYPE(net.tasks.index(task))) & DTYPE(1)) << DTYPE(bit)
+        owners[space] = renamed(net.owners[net.spaces.space_of(space)], net.tasks, kept)
     return compact(MultitaskGraph(kept, graph, owners).with_params({}))

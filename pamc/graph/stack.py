@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pamc.errors import InternalError
 from pamc.graph.ir import Graph, MultitaskGraph, frozen_array
-from pamc.graph.owners import DTYPE, Owners
+from pamc.graph.owners import DTYPE, Owners, renamed
 from pamc.graph.reshape import Index, channel_index, grid
 from pamc.graph.verify import verify_multitask
 
@@ -64,14 +64,7 @@ def _owners_in(whole: MultitaskGraph, space: str, part: MultitaskGraph) -> Owner
     names = {part.spaces.space_of(name) for name in whole.spaces.producers[space] if name in part.graph.by_name}
     if not names:
         return np.zeros(0, dtype=DTYPE)
-    first, *others = (_renamed(part.owners[name], part.tasks, whole) for name in sorted(names))
+    first, *others = (renamed(part.owners[name], part.tasks, whole.tasks) for name in sorted(names))
     if not all(np.array_equal(first, other) for other in others):
         raise InternalError(f"space {space} falls apart in the network of {'+'.join(part.tasks)}")
     return first
-
-
-def _renamed(owners: Owners, tasks: Iterable[str], whole: MultitaskGraph) -> Owners:
-    masks = np.zeros_like(owners)
-    for bit, task in enumerate(tasks):
-        masks |= ((owners >> DTYPE(bit)) & DTYPE(1)) << DTYPE(whole.tasks.index(task))
-    return masks

@@ -16,7 +16,8 @@ import numpy as np
 
 from pamc.errors import GoalMissedError
 from pamc.graph import MultitaskGraph, expected_macs, verify_multitask
-from pamc.graph.owners import DTYPE, Owners, may_read
+from pamc.graph.owners import DTYPE, Owners
+from pamc.graph.reshape import acting
 from pamc.prune.registry import Pruning
 from pamc.prune.state import Cut, State, compacted
 from pamc.train import Recipe, fit
@@ -121,14 +122,7 @@ def balanced(
 def needed_by(net: MultitaskGraph, tasks: int) -> Spared:
     """What units must go on serving so that all that serves ``tasks``, a mask, stays as it is: these tasks, and
     all that is served by what reads them for these tasks."""
-    kept = {space: net.owners[space] & DTYPE(tasks) for space in net.prunable}
-    for space in net.prunable:
-        for link in net.spaces.readers[space]:
-            readers = np.unique(net.owners[net.spaces.space_of(link.reader)])
-            readers = readers[(readers & DTYPE(tasks)) != 0]
-            reads = np.where(may_read(readers, net.owners[space]), readers[:, None], DTYPE(0))
-            kept[space] |= np.bitwise_or.reduce(reads, axis=0)
-    return kept
+    return {space: (net.owners[space] & DTYPE(tasks)) | acting(net, net.owners, space, tasks) for space in net.prunable}
 
 
 def united(one: Spared, other: Spared) -> Spared:

@@ -95,10 +95,11 @@ def share(net: MultitaskGraph, pruning: Pruning, options: ShareOptions) -> Multi
             "pruner 'share' merges by itself and starts from networks that share nothing",
             cure="merge: {method: separate}",
         )
-    separate = compact(stack(net, [pruning.alone(task, 1.0) for task in net.tasks]))
+    whole = {task: pruning.alone(task, 1.0) for task in net.tasks}
+    separate = compact(stack(net, whole.values()))
     alone = macs_of_sets(separate)
     found = [separate]
-    for kept, parts in _starts(net, pruning.alone, options).items():
+    for kept, parts in _starts(whole, pruning.alone, options).items():
         own = replace(pruning, checkpoints=_Named(pruning.checkpoints, f"{kept}"))
         shared = _shared(stack(net, parts.values()), own, options)
         found += [shared, *_trimmed(shared, own, options, alone)]
@@ -132,7 +133,7 @@ def _trimmed(
     for bit, task in enumerate(net.tasks):
         mine = 1 << bit
         if cost(net, mine).macs > alone[mine]:
-            named = _Named(pruning.checkpoints, f"{task}")
+            named = _Named(pruning.checkpoints, task)
             own = replace(pruning, workload={mine: 1.0}, checkpoints=named)
             try:
                 net = taylor_around(net, own, schedule, net.everyone ^ mine)
@@ -159,20 +160,21 @@ def _merged(pruning: Pruning, options: ShareOptions) -> Iterator[MultitaskGraph]
             pruning.progress.note(f"no network merged by '{name}' keeps the budget")
 
 
-def _starts(net: MultitaskGraph, alone: Alone, options: ShareOptions) -> Mapping[int, Mapping[str, MultitaskGraph]]:
-    """Where sharing starts from: of each task the network pruned within its whole budget or within a part of it.
+def _starts(
+    whole: Mapping[str, MultitaskGraph], alone: Alone, options: ShareOptions
+) -> Mapping[int, Mapping[str, MultitaskGraph]]:
+    """Where sharing starts from: of each task the network pruned within its ``whole`` budget or within a part of it.
 
     By the mask of the tasks that keep the rest: first those that do so for little, then all, then none; each once.
     """
-    whole = {task: alone(task, 1.0) for task in net.tasks}
-    part = {task: alone(task, options.alone) for task in net.tasks} if options.alone < 1 else whole
-    cheap = {task for task in net.tasks if cost(part[task], 1).macs <= options.alone_cost * cost(whole[task], 1).macs}
-    keeping = [cheap, set(net.tasks), set[str]()] if options.race else [cheap]
+    part = {task: alone(task, options.alone) for task in whole} if options.alone < 1 else whole
+    cheap = {task for task in whole if cost(part[task], 1).macs <= options.alone_cost * cost(whole[task], 1).macs}
+    keeping = [cheap, set(whole), set[str]()] if options.race else [cheap]
     if part is whole:
         keeping = [set()]
     return {
-        sum(1 << bit for bit, task in enumerate(net.tasks) if task in kept): {
-            task: (part if task in kept else whole)[task] for task in net.tasks
+        sum(1 << bit for bit, task in enumerate(whole) if task in kept): {
+            task: (part if task in kept else whole)[task] for task in whole
         }
         for kept in keeping
     }
