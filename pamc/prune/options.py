@@ -28,14 +28,14 @@ class MoveOptions(Schedule):
 
     prune: Literal["all", "shared"] = "all"
     exponent: float = 0.5
-    floor: int = 2
+    floor: int = 1
     tile: str | int = "none"
 
     def __post_init__(self) -> None:
         if not 0 < self.step < 1:
             raise ValueError("step is a fraction, between 0 and 1")
-        if self.recover < 1 or self.floor < 1:
-            raise ValueError("recover and floor must be at least 1")
+        if min(self.recover, self.floor, self.restarts) < 1:
+            raise ValueError("recover, floor and restarts must be at least 1")
         if self.halvings < 0 or self.detours < 0:
             raise ValueError("halvings and detours must be at least 0")
         known = self.tile in ("none", "target") if isinstance(self.tile, str) else self.tile >= 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -42,7 +43,8 @@ class Schedule:
     once a task's drop, not yet fine-tuned, exceeds its budget by ``slack`` times the budget. From the smallest network
     found it goes on, by steps of half the size once larger ones went too far, until they were halved ``halvings``
     times. Then, ``detours`` times, what the step that went too far took is spared, and others go. A candidate that
-    misses by little is fine-tuned up to ``attempts`` times."""
+    misses by little is fine-tuned up to ``attempts`` times. The whole search for an accuracy budget starts ``restarts``
+    times, with other mini-batches, and the cheapest network is kept: which units go first decides where it ends."""
 
     step: float = 0.12
     recover: int = 60
@@ -52,11 +54,14 @@ class Schedule:
     halvings: int = 1
     detours: int = 1
     attempts: int = 3
+    restarts: int = 2
 
 
 ROUNDING = 1e-9
 STALLED = 0.1
 HEALINGS = 3
+SEEDS = 1000
+"""How far apart the seeds of two restarts are: more than a search takes steps."""
 BALANCE = 0.5
 TUNED_BALANCE = 1.5
 NEAR_MISS = 1.5
@@ -90,11 +95,10 @@ class Snapshot:
     lost: Spared = field(default_factory=dict)
     finished: int = 0
 
-    def keeping(self, tasks: int) -> Snapshot:
-        """The same, in which all that serves one of ``tasks``, a mask, stays as it is."""
-        if not tasks:
-            return self
-        return replace(self, spared=united(self.spared, needed_by(self.state.net, tasks)), finished=tasks)
+    @property
+    def fixed(self) -> Spared:
+        """What the next step may not take: what is spared, and all that serves finished tasks."""
+        return united(self.spared, needed_by(self.state.net, self.finished)) if self.finished else self.spared
 
 
 def most_over(pruning: Pruning, drops: Mapping[str, float]) -> str | None:
@@ -146,15 +150,16 @@ class Descent:
 
 
 class _Search:
-    def __init__(self, pruning: Pruning, schedule: Schedule, step: Step) -> None:
+    def __init__(self, pruning: Pruning, schedule: Schedule, step: Step, restart: int = 0) -> None:
         self.pruning = pruning
         self.schedule = schedule
         self.step = step
+        self.restart = restart
 
-    def recipe(self, steps: int, seed: int, snapshot: Snapshot | None = None) -> Recipe:
+    def recipe(self, steps: int, seed: int, snapshot: Snapshot) -> Recipe:
         settings = self.pruning.settings
-        weights, frozen = ({}, 0) if snapshot is None else (snapshot.weights, snapshot.finished)
-        seed += self.pruning.seed
+        seed += self.pruning.seed + SEEDS * self.restart
+        weights, frozen = snapshot.weights, snapshot.finished
         return Recipe(steps, settings.batch_size, settings.learning_rate, settings.distill, seed, weights, frozen)
 
     def stored(self, name: str, make: Callable[[], MultitaskGraph]) -> MultitaskGraph:
@@ -164,13 +169,20 @@ class _Search:
             self.pruning.checkpoints.put(name, held)
         return held.net
 
-    def warm(self, net: MultitaskGraph) -> MultitaskGraph:
+    def start(self, net: MultitaskGraph, finished: int = 0) -> Snapshot:
+        return Snapshot(State(net), dict.fromkeys(net.tasks, 1.0), f"{self.restart}", finished=finished)
+
+    def warm(self, start: Snapshot) -> MultitaskGraph:
         steps = round(self.schedule.warmup * self.pruning.steps_per_epoch())
-        recipe = self.recipe(steps, 1)
         return self.stored(
-            "warm",
+            f"warm-{self.restart}",
             lambda: fit(
-                net, self.pruning.train, self.pruning.targets, recipe, self.pruning.progress, label="healing the merge"
+                start.state.net,
+                self.pruning.train,
+                self.pruning.targets,
+                self.recipe(steps, 1, start),
+                self.pruning.progress,
+                label="healing the merge",
             ),
         )
 
@@ -192,14 +204,15 @@ class _Search:
     def warmed(self, start: Snapshot) -> Snapshot:
         """The start, trained; longer when the merge cost a task so much that no cut could be judged."""
         pruning = self.pruning
-        start = replace(start, state=State(self.warm(start.state.net)), path=f"{start.path}w")
+        start = replace(start, state=State(self.warm(start)), path=f"{start.path}w")
         for _ in range(HEALINGS if pruning.budget.macs is None else 0):
             share = self.used(pruning.drops(start.state.net))
             if share <= 1 + self.schedule.slack:
                 break
             pruning.progress.note(f"{share:.1f} times the budget before any cut, trained longer")
             net, drops = self.candidate(0, start)
-            start = Snapshot(State(net), balanced(pruning, start.weights, drops), f"{start.path}h")
+            weights = balanced(pruning, start.weights, drops)
+            start = replace(start, state=State(net), weights=weights, path=f"{start.path}h")
         return start
 
     def used(self, drops: Mapping[str, float]) -> float:
@@ -245,7 +258,7 @@ class _Search:
         before, after = (self.pruning.checkpoints.get(name) for name in names)
         if before is None or after is None:
             recipe = self.recipe(self.schedule.recover, 10 + count, snapshot)
-            trained, raw = self.step(snapshot.state, recipe, Cut(wanted, snapshot.spared))
+            trained, raw = self.step(snapshot.state, recipe, Cut(wanted, snapshot.fixed))
             before, after = State(trained.net), State(raw, trained.memory)
             for name, state in zip(names, (before, after), strict=True):
                 self.pruning.checkpoints.put(name, state)
@@ -301,7 +314,7 @@ class _Search:
         Once small steps fail at some of the tasks, those are finished: the others' cost goes on falling without them.
         Those in the mask ``finished`` are so from the beginning.
         """
-        start = Snapshot(State(net), dict.fromkeys(net.tasks, 1.0), "0")
+        start = self.start(net, finished)
         # What computes as the originals do needs no training to keep the budget, and small data would only harm it.
         kept = excess(self.pruning, self.pruning.drops(net)) <= 0
         best = start if kept else None
@@ -309,7 +322,7 @@ class _Search:
             start = self.warmed(start)
         halved = detours = 0
         while True:
-            descent = self.descend((best or start).keeping(finished), self.schedule.step / 2**halved)
+            descent = self.descend(replace(best or start, finished=finished), self.schedule.step / 2**halved)
             if best is start and descent.refused:
                 # The training before the first cut broke the budget, so cuts go on from where training ends.
                 start, best = self.warmed(start), None
@@ -355,11 +368,12 @@ def prune_iteratively(
 
     Tasks in the mask ``finished``, which must keep their accuracy budgets, go on answering as they do.
     """
-    search = _Search(pruning, schedule, step)
     if pruning.budget.macs is None:
-        return search.within(net, finished)
-    net = search.warm(net)
-    snapshots = search.descend(Snapshot(State(net), dict.fromkeys(net.tasks, 1.0), "0"), schedule.step).snapshots
+        return _cheapest_of_restarts(net, pruning, schedule, step, finished)
+    search = _Search(pruning, schedule, step)
+    start = search.start(net)
+    start = replace(start, state=State(search.warm(start)))
+    snapshots = search.descend(start, schedule.step).snapshots
     reached = pruning.macs(snapshots[-1].state.net)
     if reached > pruning.budget.macs * 1.001:
         raise GoalMissedError(
@@ -377,3 +391,16 @@ def prune_iteratively(
             cure="allow more MACs, raise max_drop, or train longer (train: {epochs: ...})",
         )
     return net
+
+
+def _cheapest_of_restarts(
+    net: MultitaskGraph, pruning: Pruning, schedule: Schedule, step: Step, finished: int
+) -> MultitaskGraph:
+    # What the first search cannot heal hardly depends on the order of mini-batches.
+    found = [_Search(pruning, schedule, step).within(net, finished)]
+    for restart in range(1, schedule.restarts):
+        with suppress(GoalMissedError):
+            found.append(_Search(pruning, schedule, step, restart).within(net, finished))
+            before, now = (min(map(pruning.macs, part)) / 1e6 for part in (found[:-1], found[-1:]))
+            pruning.progress.note(f"search {restart + 1} of {schedule.restarts}: {now:.4g} M MACs, before {before:.4g}")
+    return min(found, key=pruning.macs)

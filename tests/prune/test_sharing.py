@@ -228,6 +228,9 @@ def test_tasks_are_taken_from_the_start_where_they_are_cheaper() -> None:
     parts[0.6]["b"] = alone(net, 0.3)["b"]
     mixed = cost(entry.function(net, given, METHODS.parse_options("share", {**bearing, "race": False})), 7).macs
     assert mixed == sum(min(cost(parts[part][task], 1).macs for part in parts) for task in net.tasks) < cheap
+    # The search within the part of the budget may end lower: then it stands for the whole as well.
+    never = METHODS.parse_options("share", {**quick, "alone_cost": 0.0, "race": False})
+    assert cost(entry.function(net, given, never), 7).macs == mixed
     parts[0.6]["b"] = alone(net, 0.6)["b"]
     asked.clear()
     alone_whole = METHODS.parse_options("share", {**quick, "alone": 1.0})

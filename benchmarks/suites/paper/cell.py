@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from pamc.merge import Calibration
 from pamc.progress import QuietProgress
 from pamc.prune import METHODS as PRUNE_METHODS
 from pamc.prune import Budget, Pruning, Settings
+from pamc.prune.methods.taylor import TaylorOptions
 from pamc.scoring import KINDS, Scorer
 from pamc.train import Recipe, Samples, fit, predict
 from pamc.views import owner_counts
@@ -81,6 +83,19 @@ class Cell:
         return self.setup.pruners.get(self.prune_method, {})
 
     @property
+    def alone(self) -> Path:
+        """Where networks pruned one by one lie. Methods that prune the network of a single task alike find the same."""
+        method, options = self.prune_method, PRUNE_METHODS.parse_options(self.prune_method, self.prune_options)
+        if isinstance(options, TaylorOptions):
+            method, options = "taylor", {item.name: getattr(options, item.name) for item in fields(TaylorOptions)}
+        return self.store.alone(self.setup, method, options, self.seed)
+
+    def forget(self) -> None:
+        """Drop the result, and the networks pruned one by one that it was found with."""
+        self.store.drop(self.folder)
+        shutil.rmtree(self.alone, ignore_errors=True)
+
+    @property
     def needed(self) -> Cell | None:
         """The cell that this one starts from."""
         if self.row.needs is None:
@@ -125,7 +140,10 @@ class _Run:
     def timed(self, part: str) -> Iterator[None]:
         began = time.monotonic()
         yield
-        self.seconds[part] = round(time.monotonic() - began, 2)
+        self.spend(part, time.monotonic() - began)
+
+    def spend(self, part: str, seconds: float) -> None:
+        self.seconds[part] = round(self.seconds.get(part, 0.0) + seconds, 2)
 
     def merged(self, method: str, given: Mapping[str, object]) -> MultitaskGraph:
         few = shuffled(self.train, self.cell.seed, CALIBRATION_SAMPLES)
@@ -152,7 +170,19 @@ class _Run:
         return PRUNE_METHODS.get(method).function(net, pruning, options)
 
     def alone(self, task: str, fraction: float = 1.0) -> MultitaskGraph:
-        return self.pruned(restrict(self.separate, [task]), fraction)
+        """A task's own network, pruned; found by the first row that asks, while all rows count the time it took."""
+        folder = self.cell.alone / f"{task}-{fraction:g}"
+        store = self.cell.store
+        if store.result(folder) is None:
+            began = time.monotonic()
+            net = self.pruned(restrict(self.separate, [task]), fraction)
+            took = time.monotonic() - began
+            store.keep(folder, {"seconds": took}, net)
+            self.spend("prune", -took)
+        kept = store.result(folder)
+        assert kept is not None
+        self.spend("alone", kept["seconds"])
+        return store.network(folder)
 
     def trained(self, net: MultitaskGraph) -> MultitaskGraph:
         """From new weights, on labels and the single networks' answers, as pruning trains."""

@@ -78,7 +78,7 @@ def _command(suite: str) -> click.Command:
         wanted = cells(setup, rows, pruners, seeds or setup.seeds, Store.default())
         if fresh:
             for cell in wanted:
-                cell.store.drop(cell.folder)
+                cell.forget()
         finished, code = _run(f"{page}, {scale}", wanted, workers or _cores())
         if finished:
             path = results_file(page, scale, out)

@@ -61,7 +61,7 @@ class Suite:
 def _smoke(net: str, **options: object) -> Setup:
     """Every suite's network on the 5000 digits, as short as it can be: that all of it runs, not what comes out."""
     networks = Networks("digits", Sizes(1500, 500, 500), net, epochs=3, net_options=options)
-    once: Options = {"step": 0.5, "recover": 5, "halvings": 0, "detours": 0, "attempts": 1}
+    once: Options = {"step": 0.5, "recover": 5, "halvings": 0, "detours": 0, "attempts": 1, "restarts": 1}
     pruners = {name: dict(once) for name in ("taylor", "vib")}
     pruners["share"] = {**pruners["taylor"], "share_step": 0.3, "share_recover": 5}
     merges = {name: {"retrain": 5} for name in ("mtz", "branch")}
@@ -69,7 +69,7 @@ def _smoke(net: str, **options: object) -> Setup:
 
 
 SMALL = Sizes(4000, 2000, 4000)
-STEPS: Options = {"step": 0.25, "recover": 40, "halvings": 1, "detours": 1, "attempts": 3}
+STEPS: Options = {"step": 0.25, "recover": 40, "halvings": 1, "detours": 1, "attempts": 3, "restarts": 2}
 QUICK: Mapping[str, Options] = {
     "taylor": STEPS,
     "vib": {**STEPS, "recover": 60},
@@ -77,7 +77,7 @@ QUICK: Mapping[str, Options] = {
 }
 # Convolutional networks on colour images take ten times as long a step, so they get a short search. When sharing, they
 # bear small steps only.
-ONCE: Options = {"step": 0.3, "halvings": 0, "detours": 0, "attempts": 1}
+ONCE: Options = {"step": 0.3, "halvings": 0, "detours": 0, "attempts": 1, "restarts": 1}
 SHORT: Mapping[str, Options] = {
     "taylor": {**QUICK["taylor"], **ONCE},
     "vib": {**QUICK["vib"], **ONCE},

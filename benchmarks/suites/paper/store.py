@@ -46,6 +46,10 @@ class Store:
         """The folder of a cell."""
         return self.root / "cells" / self._key(setup, row, pruner, seed)
 
+    def alone(self, setup: Setup, method: str, options: object, seed: int) -> Path:
+        """The folder of the networks pruned one by one, which rows have in common: a folder for each inside."""
+        return self.root / "alone" / digest(VERSION, replace(setup, pruners={}, merges={}), method, options, seed)
+
     def result(self, cell: Path) -> dict[str, Any] | None:
         """What a finished cell found, or None."""
         try:

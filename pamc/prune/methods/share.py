@@ -7,7 +7,7 @@ several times, and each task is taken from the result where that is cheapest.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, takewhile
 
@@ -27,8 +27,6 @@ from pamc.registry import did_you_mean, method_names
 from pamc.train import Recipe, fit
 
 __all__ = ["ShareOptions", "share"]
-
-Alone = Callable[[str, float], MultitaskGraph]
 
 ENOUGH = 0.3
 """The part of a step that pairs must save; below it units are removed instead."""
@@ -95,11 +93,15 @@ def share(net: MultitaskGraph, pruning: Pruning, options: ShareOptions) -> Multi
             "pruner 'share' merges by itself and starts from networks that share nothing",
             cure="merge: {method: separate}",
         )
-    whole = {task: pruning.alone(task, 1.0) for task in net.tasks}
+    part = {task: pruning.alone(task, options.alone) for task in net.tasks}
+    whole = part
+    if options.alone < 1:
+        # A search that may go further can end earlier.
+        whole = {task: min(pruning.alone(task, 1.0), part[task], key=_macs) for task in net.tasks}
     separate = compact(stack(net, whole.values()))
     alone = macs_of_sets(separate)
     found = [separate]
-    for kept, parts in _starts(whole, pruning.alone, options).items():
+    for kept, parts in _starts(whole, part, options).items():
         own = replace(pruning, checkpoints=_Named(pruning.checkpoints, f"{kept}"))
         shared = _shared(stack(net, parts.values()), own, options)
         found += [shared, *_trimmed(shared, own, options, alone)]
@@ -161,14 +163,13 @@ def _merged(pruning: Pruning, options: ShareOptions) -> Iterator[MultitaskGraph]
 
 
 def _starts(
-    whole: Mapping[str, MultitaskGraph], alone: Alone, options: ShareOptions
+    whole: Mapping[str, MultitaskGraph], part: Mapping[str, MultitaskGraph], options: ShareOptions
 ) -> Mapping[int, Mapping[str, MultitaskGraph]]:
-    """Where sharing starts from: of each task the network pruned within its ``whole`` budget or within a part of it.
+    """Where sharing starts from: of each task the network pruned within its ``whole`` budget, or a ``part`` of it.
 
     By the mask of the tasks that keep the rest: first those that do so for little, then all, then none; each once.
     """
-    part = {task: alone(task, options.alone) for task in whole} if options.alone < 1 else whole
-    cheap = {task for task in whole if cost(part[task], 1).macs <= options.alone_cost * cost(whole[task], 1).macs}
+    cheap = {task for task in whole if _macs(part[task]) <= options.alone_cost * _macs(whole[task])}
     keeping = [cheap, set(whole), set[str]()] if options.race else [cheap]
     if part is whole:
         keeping = [set()]
@@ -178,6 +179,11 @@ def _starts(
         }
         for kept in keeping
     }
+
+
+def _macs(alone: MultitaskGraph) -> int:
+    """What the network of one task costs."""
+    return cost(alone, 1).macs
 
 
 @dataclass(frozen=True)
@@ -195,8 +201,8 @@ class _Named:
 
 
 def _schedule(options: ShareOptions) -> ShareOptions:
-    """How networks are searched that were pruned alone before."""
-    return replace(options, step=options.share_step, recover=options.share_recover)
+    """How networks are searched that were pruned alone before: each start is a restart of its own."""
+    return replace(options, step=options.share_step, recover=options.share_recover, restarts=1)
 
 
 def _shared(start: MultitaskGraph, pruning: Pruning, options: ShareOptions) -> MultitaskGraph:
