@@ -22,19 +22,20 @@ __all__ = ["MoveOptions", "ReleaseOptions", "prune_step"]
 class MoveOptions(Schedule):
     """The schedule, plus: whether ``all`` units are candidates or only those ``shared`` by two tasks or more, as in the
     last runs of the PAM paper; the power of the saved cost that a unit's importance is divided by (0 ranks by
-    importance alone); the least units a task keeps a layer; and the multiple that the units of a group are rounded to:
+    importance alone); the least units a task keeps a layer (None: 1 where accuracies decide when to stop, 2 where a
+    cost does, for then nothing else keeps a task alive); and the multiple that the units of a group are rounded to:
     ``none``, that of the ``target``, or a number. A network of a single task shares nothing: there all are candidates.
     """
 
     prune: Literal["all", "shared"] = "all"
     exponent: float = 0.5
-    floor: int = 1
+    floor: int | None = None
     tile: str | int = "none"
 
     def __post_init__(self) -> None:
         if not 0 < self.step < 1:
             raise ValueError("step is a fraction, between 0 and 1")
-        if min(self.recover, self.floor, self.restarts) < 1:
+        if min(self.recover, self.restarts, 1 if self.floor is None else self.floor) < 1:
             raise ValueError("recover, floor and restarts must be at least 1")
         if self.halvings < 0 or self.detours < 0:
             raise ValueError("halvings and detours must be at least 0")
@@ -46,7 +47,8 @@ class MoveOptions(Schedule):
         """What these options mean for a network and a target: without releases."""
         tile = self.tile if isinstance(self.tile, int) else pruning.channel_tile if self.tile == "target" else 1
         least = 2 if self.prune == "shared" and len(net.tasks) > 1 else 1
-        return Rules(False, self.exponent, self.floor, least, tile)
+        floor = (1 if pruning.budget.macs is None else 2) if self.floor is None else self.floor
+        return Rules(False, self.exponent, floor, least, tile)
 
 
 @dataclass(frozen=True)

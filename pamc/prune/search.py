@@ -8,7 +8,6 @@ the descent goes on: a merged network is not finished when one task has used up 
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -19,6 +18,7 @@ from pamc.errors import GoalMissedError
 from pamc.graph import MultitaskGraph, expected_macs, verify_multitask
 from pamc.graph.owners import DTYPE, Owners
 from pamc.graph.reshape import acting
+from pamc.prune.drops import balanced, excess, most_over, used_up
 from pamc.prune.registry import Pruning
 from pamc.prune.state import Cut, State, compacted
 from pamc.train import Recipe, fit
@@ -57,26 +57,12 @@ class Schedule:
     restarts: int = 2
 
 
-ROUNDING = 1e-9
 STALLED = 0.1
 HEALINGS = 3
 SEEDS = 1000
 """How far apart the seeds of two restarts are: more than a search takes steps."""
-BALANCE = 0.5
 TUNED_BALANCE = 1.5
 NEAR_MISS = 1.5
-WIDEST_BALANCE = 8.0
-
-
-def excess(pruning: Pruning, drops: Mapping[str, float]) -> float:
-    """By how much the worst task exceeds its budget; 0 when all are inside, but for rounding."""
-    over = max((drops[task] - allowed for task, allowed in pruning.budget.max_drop.items()), default=0.0)
-    return over if over > ROUNDING else 0.0
-
-
-def used_up(pruning: Pruning, drops: Mapping[str, float]) -> dict[str, float]:
-    """Each task's drop as a multiple of what it is allowed."""
-    return {task: drops[task] / max(allowed, 1e-9) for task, allowed in pruning.budget.max_drop.items()}
 
 
 @dataclass(frozen=True)
@@ -99,28 +85,6 @@ class Snapshot:
     def fixed(self) -> Spared:
         """What the next step may not take: what is spared, and all that serves finished tasks."""
         return united(self.spared, needed_by(self.state.net, self.finished)) if self.finished else self.spared
-
-
-def most_over(pruning: Pruning, drops: Mapping[str, float]) -> str | None:
-    """The task that exceeds its budget by the largest part of it, if any does."""
-    used = used_up(pruning, drops)
-    allowed = pruning.budget.max_drop
-    return max((task for task in used if drops[task] - allowed[task] > ROUNDING), key=used.__getitem__, default=None)
-
-
-def balanced(
-    pruning: Pruning, weights: Mapping[str, float], drops: Mapping[str, float], strength: float = BALANCE
-) -> dict[str, float]:
-    """New loss weights: tasks near or over their budget count more, so that all use theirs up together.
-
-    Without it the task with the largest gradients keeps units that it does not need, at the cost of the others.
-    """
-    used = {task: min(max(share, -1.0), 3.0) for task, share in used_up(pruning, drops).items()}
-    if not used:
-        return dict(weights)
-    mean = sum(used.values()) / len(used)
-    moved = {task: weight * math.exp(strength * (used.get(task, mean) - mean)) for task, weight in weights.items()}
-    return {task: min(max(weight, 1 / WIDEST_BALANCE), WIDEST_BALANCE) for task, weight in moved.items()}
 
 
 def needed_by(net: MultitaskGraph, tasks: int) -> Spared:

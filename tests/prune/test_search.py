@@ -13,9 +13,10 @@ from pamc.graph.interpret import evaluate
 from pamc.graph.owners import DTYPE
 from pamc.graph.serial import dump
 from pamc.prune import METHODS, Budget, Pruning
+from pamc.prune.drops import balanced
 from pamc.prune.methods.taylor import taylor_around
 from pamc.prune.moves import prune_to
-from pamc.prune.search import SEEDS, Schedule, balanced, prune_iteratively
+from pamc.prune.search import SEEDS, Schedule, prune_iteratively
 from pamc.prune.state import Cut, State
 from pamc.train import Recipe
 from tests.prune.nets import pruning, separate, shared

@@ -7,6 +7,8 @@ from pamc.graph import MultitaskGraph, compact, expected_macs, select, uniform_w
 from pamc.graph.ops import DepthwiseConv
 from pamc.graph.owners import DTYPE, all_task_sets
 from pamc.prune import METHODS, Budget
+from pamc.prune.options import prune_step
+from pamc.prune.state import Cut
 from tests.prune.nets import pruning, separate
 from tests.zoo.captured import random_owners
 
@@ -75,3 +77,15 @@ def test_exclusive_units_stay_when_only_shared_ones_are_candidates(method: str) 
             # Tightening can drop owners that no reader is left for, which leaves more units to one task alone.
             assert (small.owners[space] == alone).sum() >= (net.owners[space] == alone).sum()
     assert np.sum([len(vector) for vector in small.owners.values()]) < np.sum([len(v) for v in net.owners.values()])
+
+
+@pytest.mark.parametrize(("macs", "floor", "kept"), [(None, None, 1), (0.0, None, 2), (None, 3, 3), (0.0, 1, 1)])
+def test_where_no_accuracy_is_asked_for_a_task_keeps_more_of_each_layer(
+    macs: float | None, floor: int | None, kept: int
+) -> None:
+    net = separate(count=2)
+    options = METHODS.parse_options("taylor", {"floor": floor, "exponent": 0.0})
+    # Units without a stake go first, down to what a task may not lose.
+    stakes = {space: np.zeros((3, net.spaces.sizes[space])) for space in net.prunable}
+    small = compact(prune_step(net, stakes, pruning(net, Budget(macs, {})), options, Cut(0.0, {})))
+    assert all(set(np.unique(small.owners[space], return_counts=True)[1]) == {kept} for space in small.prunable)

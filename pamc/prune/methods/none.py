@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from pamc.errors import GoalMissedError
 from pamc.graph import MultitaskGraph, compact
+from pamc.prune.drops import excess
 from pamc.prune.registry import METHODS, Pruning
-from pamc.prune.search import excess
 from pamc.train import Recipe, fit
 
 __all__ = ["NoPruningOptions", "none"]

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from pamc.errors import ConfigError, GoalMissedError
 from pamc.graph import MultitaskGraph, compact, cost, stack
 from pamc.prune.assembly import cheapest_blocks, joined, macs_of_sets
+from pamc.prune.drops import used_up
 from pamc.prune.methods.taylor import TaylorOptions, taylor, taylor_around, train_and_score
 from pamc.prune.options import prune_step
 from pamc.prune.registry import METHODS, Checkpoints, Pruning
-from pamc.prune.search import prune_iteratively, used_up
+from pamc.prune.search import prune_iteratively
 from pamc.prune.sharing import share_to
 from pamc.prune.state import Cut, State
 from pamc.registry import did_you_mean, method_names
