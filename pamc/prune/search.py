@@ -139,7 +139,7 @@ class _Search:
     def warm(self, start: Snapshot) -> MultitaskGraph:
         steps = round(self.schedule.warmup * self.pruning.steps_per_epoch())
         return self.stored(
-            f"warm-{self.restart}",
+            f"warm-{start.path}",
             lambda: fit(
                 start.state.net,
                 self.pruning.train,
@@ -335,9 +335,7 @@ def prune_iteratively(
     if pruning.budget.macs is None:
         return _cheapest_of_restarts(net, pruning, schedule, step, finished)
     search = _Search(pruning, schedule, step)
-    start = search.start(net)
-    start = replace(start, state=State(search.warm(start)))
-    snapshots = search.descend(start, schedule.step).snapshots
+    snapshots = search.descend(search.warmed(search.start(net)), schedule.step).snapshots
     reached = pruning.macs(snapshots[-1].state.net)
     if reached > pruning.budget.macs * 1.001:
         raise GoalMissedError(

@@ -171,16 +171,14 @@ class _Run:
 
     def alone(self, task: str, fraction: float = 1.0) -> MultitaskGraph:
         """A task's own network, pruned; found by the first row that asks, while all rows count the time it took."""
-        folder = self.cell.alone / f"{task}-{fraction:g}"
-        store = self.cell.store
-        if store.result(folder) is None:
+        folder, store = self.cell.alone / f"{task}-{fraction:g}", self.cell.store
+        kept = store.result(folder)
+        if kept is None:
             began = time.monotonic()
             net = self.pruned(restrict(self.separate, [task]), fraction)
-            took = time.monotonic() - began
-            store.keep(folder, {"seconds": took}, net)
-            self.spend("prune", -took)
-        kept = store.result(folder)
-        assert kept is not None
+            kept = {"seconds": time.monotonic() - began}
+            store.keep(folder, kept, net)
+            self.spend("prune", -kept["seconds"])
         self.spend("alone", kept["seconds"])
         return store.network(folder)
 
