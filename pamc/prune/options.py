@@ -71,6 +71,8 @@ def prune_step(
 ) -> MultitaskGraph:
     """The network with the moves that options allow applied, until the cut is made."""
     rules = options.rules(net, pruning)
+    if cut.whole:
+        rules = replace(rules, releases=False)
     return prune_to(
         net,
         saliency,

@@ -10,20 +10,21 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pamc.errors import GoalMissedError
 from pamc.graph import MultitaskGraph, expected_macs, verify_multitask
-from pamc.graph.owners import DTYPE, Owners
-from pamc.graph.reshape import acting
+from pamc.graph.owners import DTYPE
 from pamc.prune.drops import balanced, excess, most_over, used_up
+from pamc.prune.layers import dearest_layer, one_unit_each
 from pamc.prune.registry import Pruning
+from pamc.prune.snapshots import Descent, Snapshot, united
 from pamc.prune.state import Cut, State, compacted
 from pamc.train import Recipe, fit
 
-__all__ = ["Schedule", "Step", "prune_iteratively"]
+__all__ = ["Schedule", "Step", "prune_iteratively", "prune_layer_first"]
 
 Step = Callable[[State, Recipe, Cut], tuple[State, MultitaskGraph]]
 """``(state, recipe, cut) -> (the same trained by the recipe, its network pruned with dead units still in it)``.
@@ -31,9 +32,6 @@ Step = Callable[[State, Recipe, Cut], tuple[State, MultitaskGraph]]
 What the trained state remembers goes on with the units that
 are left.
 """
-
-
-Spared = Mapping[str, Owners]
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,8 @@ class Schedule:
     found it goes on, by steps of half the size once larger ones went too far, until they were halved ``halvings``
     times. Then, ``detours`` times, what the step that went too far took is spared, and others go. A candidate that
     misses by little is fine-tuned up to ``attempts`` times. The whole search for an accuracy budget starts ``restarts``
-    times, with other mini-batches, and the cheapest network is kept: which units go first decides where it ends."""
+    times, with other mini-batches, and the cheapest network is kept: which units go first decides where it ends. Every
+    second one prunes the layer of the dearest units first, and all else from there."""
 
     step: float = 0.12
     recover: int = 60
@@ -63,62 +62,21 @@ SEEDS = 1000
 """How far apart the seeds of two restarts are: more than a search takes steps."""
 TUNED_BALANCE = 1.5
 NEAR_MISS = 1.5
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """A pruned network, not yet fine-tuned, with what its pruner remembers, and the loss weights of its tasks by then.
-
-    ``path`` names the steps that led to it, so that a run with another budget finds the steps that both take. What the
-    step before took is ``lost``, by units of the network before; what later steps may not take is ``spared``. Tasks in
-    the mask ``finished`` answer as they do for good.
-    """
-
-    state: State
-    weights: Mapping[str, float]
-    path: str
-    spared: Spared = field(default_factory=dict)
-    lost: Spared = field(default_factory=dict)
-    finished: int = 0
-
-    @property
-    def fixed(self) -> Spared:
-        """What the next step may not take: what is spared, and all that serves finished tasks."""
-        return united(self.spared, needed_by(self.state.net, self.finished)) if self.finished else self.spared
-
-
-def needed_by(net: MultitaskGraph, tasks: int) -> Spared:
-    """What units must go on serving so that all that serves ``tasks``, a mask, stays as it is: these tasks, and
-    all that is served by what reads them for these tasks."""
-    return {space: (net.owners[space] & DTYPE(tasks)) | acting(net, net.owners, space, tasks) for space in net.prunable}
-
-
-def united(one: Spared, other: Spared) -> Spared:
-    """Spared by either."""
-    return {space: vector | one[space] if space in one else vector for space, vector in other.items()}
-
-
-@dataclass(frozen=True)
-class Descent:
-    """Snapshots from large to small; ``inside`` is the last whose drop without fine-tuning kept the budget. ``ended``:
-    hardly a move was left."""
-
-    snapshots: list[Snapshot]
-    inside: int
-    ended: bool = False
-
-    @property
-    def refused(self) -> bool:
-        """Whether the budget was passed by too much before anything was cut."""
-        return len(self.snapshots) == 1 and not self.ended
+LAYER_FIRST = 0.8
+"""The part of the budgets within which a layer is pruned by itself, before the others are."""
 
 
 class _Search:
-    def __init__(self, pruning: Pruning, schedule: Schedule, step: Step, restart: int = 0) -> None:
+    """One search; of the units of a ``layer`` alone, each with all its tasks or not at all, where there is one."""
+
+    def __init__(
+        self, pruning: Pruning, schedule: Schedule, step: Step, restart: int = 0, layer: str | None = None
+    ) -> None:
         self.pruning = pruning
         self.schedule = schedule
         self.step = step
         self.restart = restart
+        self.layer = layer
 
     def recipe(self, steps: int, seed: int, snapshot: Snapshot) -> Recipe:
         settings = self.pruning.settings
@@ -134,7 +92,11 @@ class _Search:
         return held.net
 
     def start(self, net: MultitaskGraph, finished: int = 0) -> Snapshot:
-        return Snapshot(State(net), dict.fromkeys(net.tasks, 1.0), f"{self.restart}", finished=finished)
+        path, spared = f"{self.restart}", {}
+        if self.layer is not None:
+            path = f"{path}-{self.layer}"
+            spared = {space: net.owners[space] for space in net.prunable if space != self.layer}
+        return Snapshot(State(net), dict.fromkeys(net.tasks, 1.0), path, spared, finished=finished)
 
     def warm(self, start: Snapshot) -> MultitaskGraph:
         steps = round(self.schedule.warmup * self.pruning.steps_per_epoch())
@@ -195,7 +157,7 @@ class _Search:
             current = pruning.macs(last.state.net)
             if pruning.budget.macs is not None and current <= pruning.budget.macs:
                 return Descent(snapshots, count - 1)
-            fixed = expected_macs(last.state.net, pruning.narrowed(last.finished)) if last.finished else 0.0
+            fixed = self.fixed(last)
             wanted = max(current - fraction * (current - fixed), pruning.budget.macs or 0.0)
             trained, after = self.advance(count, replace(last, weights=weights), wanted)
             drops = pruning.drops(trained)
@@ -209,9 +171,16 @@ class _Search:
                 left = 100 * smaller / whole
                 pruning.progress.note(f"step {count}: {smaller / 1e6:.4g} M MACs, {left:.1f} % of the start")
                 snapshots.append(replace(after, weights=weights))
-            if current - smaller < STALLED * (current - wanted):
+            if current - smaller <= STALLED * (current - wanted):
                 # Every further step takes as much training as one that saves something.
                 return Descent(snapshots, inside, ended=True)
+
+    def fixed(self, snapshot: Snapshot) -> float:
+        """What the network costs whatever is taken from it: its finished tasks, or all but the layer."""
+        net, pruning = snapshot.state.net, self.pruning
+        if self.layer is not None:
+            return pruning.macs(one_unit_each(net, self.layer))
+        return expected_macs(net, pruning.narrowed(snapshot.finished)) if snapshot.finished else 0.0
 
     def advance(self, count: int, snapshot: Snapshot, wanted: float) -> tuple[MultitaskGraph, Snapshot]:
         """One step: the network trained, and the same pruned and compact with what is remembered of it."""
@@ -222,7 +191,7 @@ class _Search:
         before, after = (self.pruning.checkpoints.get(name) for name in names)
         if before is None or after is None:
             recipe = self.recipe(self.schedule.recover, 10 + count, snapshot)
-            trained, raw = self.step(snapshot.state, recipe, Cut(wanted, snapshot.fixed))
+            trained, raw = self.step(snapshot.state, recipe, Cut(wanted, snapshot.fixed, whole=self.layer is not None))
             before, after = State(trained.net), State(raw, trained.memory)
             for name, state in zip(names, (before, after), strict=True):
                 self.pruning.checkpoints.put(name, state)
@@ -272,13 +241,12 @@ class _Search:
             probe = (low + high) // 2
         return best, broken
 
-    def within(self, net: MultitaskGraph, finished: int) -> MultitaskGraph:
+    def within(self, start: Snapshot) -> Snapshot:
         """The smallest network found that keeps every task's budget: from each one found the descent goes on.
 
         Once small steps fail at some of the tasks, those are finished: the others' cost goes on falling without them.
-        Those in the mask ``finished`` are so from the beginning.
         """
-        start = self.start(net, finished)
+        first, net, finished = start, start.state.net, start.finished
         # What computes as the originals do needs no training to keep the budget, and small data would only harm it.
         kept = excess(self.pruning, self.pruning.drops(net)) <= 0
         best = start if kept else None
@@ -313,9 +281,9 @@ class _Search:
                 detours += 1
                 best = replace(best, spared=united(best.spared, descent.snapshots[1].lost))
         if best is not None:
-            return best.state.net
+            return best
         if kept:
-            return net
+            return first
         _, drops = self.candidate(0, start)
         worst = ", ".join(f"{task} by {value:.2f}" for task, value in drops.items())
         raise GoalMissedError(
@@ -355,14 +323,49 @@ def prune_iteratively(
     return net
 
 
+def prune_layer_first(
+    net: MultitaskGraph,
+    pruning: Pruning,
+    schedule: Schedule,
+    step: Step,
+    finished: int = 0,
+    restart: int = 1,
+    layer: str | None = None,
+) -> MultitaskGraph:
+    """One search for an accuracy budget that prunes a ``layer`` first (None: that of the dearest units), while the
+    others are whole.
+
+    They make up for what it loses, so it ends with fewer units than where all are pruned at once. Raises
+    GoalMissedError when the budget cannot be kept.
+    """
+    budget, done = pruning.budget, [task for bit, task in enumerate(net.tasks) if finished >> bit & 1]
+    parts = {task: drop * (1.0 if task in done else LAYER_FIRST) for task, drop in budget.max_drop.items()}
+    own = replace(pruning, budget=replace(budget, max_drop=parts, fraction=LAYER_FIRST * budget.fraction))
+    layer = layer or dearest_layer(net, pruning.workload)
+    alone = _Search(own, replace(schedule, detours=0), step, restart, layer)
+    lean = alone.within(alone.start(net, finished))
+    everything = _Search(pruning, schedule, step, restart)
+    start = replace(everything.start(lean.state.net, finished), path=f"{lean.path}a")
+    return everything.within(start).state.net
+
+
+def _searched(
+    net: MultitaskGraph, pruning: Pruning, schedule: Schedule, step: Step, finished: int, restart: int
+) -> MultitaskGraph:
+    if restart % 2:
+        return prune_layer_first(net, pruning, schedule, step, finished, restart)
+    search = _Search(pruning, schedule, step, restart)
+    return search.within(search.start(net, finished)).state.net
+
+
 def _cheapest_of_restarts(
     net: MultitaskGraph, pruning: Pruning, schedule: Schedule, step: Step, finished: int
 ) -> MultitaskGraph:
     # What the first search cannot heal hardly depends on the order of mini-batches.
-    found = [_Search(pruning, schedule, step).within(net, finished)]
+    found = [_searched(net, pruning, schedule, step, finished, 0)]
     for restart in range(1, schedule.restarts):
         with suppress(GoalMissedError):
-            found.append(_Search(pruning, schedule, step, restart).within(net, finished))
+            found.append(_searched(net, pruning, schedule, step, finished, restart))
             before, now = (min(map(pruning.macs, part)) / 1e6 for part in (found[:-1], found[-1:]))
             pruning.progress.note(f"search {restart + 1} of {schedule.restarts}: {now:.4g} M MACs, before {before:.4g}")
     return min(found, key=pruning.macs)

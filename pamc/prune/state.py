@@ -28,10 +28,12 @@ class State:
 @dataclass(frozen=True)
 class Cut:
     """What one step is to take away: down to ``macs`` as the budget measures them, and nothing from ``spared``,
-    ``{space: (units,)}``, the masks of tasks that a unit must go on serving."""
+    ``{space: (units,)}``, the masks of tasks that a unit must go on serving. ``whole``: no unit goes on without one of
+    its tasks."""
 
     macs: float
     spared: Mapping[str, Owners] = field(default_factory=dict)
+    whole: bool = False
 
 
 def compacted(state: State) -> State:

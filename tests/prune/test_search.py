@@ -99,6 +99,9 @@ def test_a_search_that_keeps_no_budget_does_not_lose_what_the_first_found() -> N
     memory = Memory()
     healing = problem(0.5 * expected_macs(net, {7: 1.0}), net, checkpoints=memory)
 
+    def again() -> bool:
+        return any(name.startswith("warm-1") for name in memory.held)
+
     def drops(candidate: MultitaskGraph) -> Mapping[str, float]:
         # The merge broke the budget, and only what the first search does heals it.
         healed = candidate is not net and "warm-1" not in memory.held
@@ -106,7 +109,7 @@ def test_a_search_that_keeps_no_budget_does_not_lose_what_the_first_found() -> N
 
     schedule = replace(QUICK, warmup=1, restarts=2)
     found = prune_iteratively(net, replace(healing, drops=drops), schedule, drop_units)
-    assert "warm-1" in memory.held
+    assert again()
     assert expected_macs(found, {7: 1.0}) < 0.6 * expected_macs(net, {7: 1.0})
 
 

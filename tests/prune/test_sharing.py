@@ -1,8 +1,10 @@
 """Stacking pruned networks and sharing their units: what is computed, what it costs, what is refused."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +18,8 @@ from pamc.graph.owners import all_task_sets
 from pamc.merge import METHODS as MERGE_METHODS
 from pamc.merge import Calibration
 from pamc.prune import METHODS, Budget
-from pamc.prune.assembly import cheapest_blocks, macs_of_sets
+from pamc.prune.assembly import Block, cheapest_blocks, macs_of_sets
+from pamc.prune.layers import dearest_layer
 from pamc.prune.methods.share import _best_tried, _trimmed
 from pamc.prune.moves import prune_to
 from pamc.prune.sharing import _pairs, responses, share_to
@@ -161,7 +164,7 @@ def test_share_never_costs_more_than_the_networks_pruned_alone() -> None:
 
 def test_where_no_units_are_alike_the_rest_of_the_budget_is_pruned_away() -> None:
     net = separate()
-    small = run(net, Budget(None, dict.fromkeys(net.tasks, 101.0)), similarity=1.0)
+    small = run(net, Budget(None, dict.fromkeys(net.tasks, 101.0)), similarity=1.0, race=False)
     assert all(mask in (1, 2, 4) for space in small.prunable for mask in map(int, small.owners[space]))
     assert cost(small, 7).macs < 0.9 * sum(cost(part, 1).macs for part in alone(net).values())
 
@@ -175,8 +178,8 @@ def test_merged_networks_count_in_the_race_where_they_are_cheaper(merges: list[s
     both = verify_multitask(run(net, budget, similarity=1.0, merges=merges), "share")
     assert expected_macs(both, WORKLOAD) < expected_macs(apart, WORKLOAD)
     assert any(mask.bit_count() > 1 for space in both.prunable for mask in map(int, both.owners[space]))
-    alone_too = run(net, budget, similarity=1.0, merges=merges, race=False)
-    assert expected_macs(alone_too, WORKLOAD) == expected_macs(apart, WORKLOAD)
+    unraced, unmerged = (run(net, budget, similarity=1.0, merges=given, race=False) for given in (merges, []))
+    assert expected_macs(unraced, WORKLOAD) == expected_macs(unmerged, WORKLOAD)
 
 
 @pytest.mark.parametrize("method", ["concat", "pam"])
@@ -285,6 +288,25 @@ def test_a_task_that_costs_more_than_it_may_is_pruned_on_by_itself() -> None:
     for task in ("a", "c"):
         torch.testing.assert_close(after[task], before[task], rtol=1e-12, atol=1e-12)
     assert not list(_trimmed(net, given, options, macs_of_sets(net)))
+
+
+def test_a_layer_in_common_pruned_first_counts_in_the_race_where_it_is_cheaper(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = separate()
+    layer = dearest_layer(net, WORKLOAD)
+    found: dict[bool, Sequence[MultitaskGraph]] = {}
+
+    def cheapest(nets: Sequence[MultitaskGraph], *rest: Any) -> Sequence[Block]:
+        found.setdefault(race, nets)
+        return cheapest_blocks(nets, *rest)
+
+    monkeypatch.setattr("pamc.prune.methods.share.cheapest_blocks", cheapest)
+    budget = Budget(None, dict.fromkeys(net.tasks, 101.0))
+    for race in (True, False):
+        small = verify_multitask(run(net, budget, similarity=1.0, race=race, ceiling=None), "share")
+        assert (small.owners[layer] == net.everyone).any() == race
+    # Nothing is lost, so the layer goes down to one unit, which everyone has.
+    assert len(found[True]) > len(found[False])
+    assert found[True][-1].owners[layer].tolist() == [net.everyone]
 
 
 def test_choices_leave_out_the_best_moves_one_after_another() -> None:

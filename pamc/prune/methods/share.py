@@ -18,10 +18,11 @@ from pamc.errors import ConfigError, GoalMissedError
 from pamc.graph import MultitaskGraph, compact, cost, stack
 from pamc.prune.assembly import cheapest_blocks, joined, macs_of_sets
 from pamc.prune.drops import used_up
-from pamc.prune.methods.taylor import TaylorOptions, taylor, taylor_around, train_and_score
+from pamc.prune.layers import common_layer, dearest_layer
+from pamc.prune.methods.taylor import TaylorOptions, taylor, taylor_around, taylor_step, train_and_score
 from pamc.prune.options import prune_step
 from pamc.prune.registry import METHODS, Checkpoints, Pruning
-from pamc.prune.search import prune_iteratively
+from pamc.prune.search import prune_iteratively, prune_layer_first
 from pamc.prune.sharing import share_to
 from pamc.prune.state import Cut, State
 from pamc.registry import did_you_mean, method_names
@@ -107,7 +108,7 @@ def share(net: MultitaskGraph, pruning: Pruning, options: ShareOptions) -> Multi
         shared = _shared(stack(net, parts.values()), own, options)
         found += [shared, *_trimmed(shared, own, options, alone)]
     if options.race:
-        found += _merged(pruning, options)
+        found += [*_common(net, pruning, options, alone), *_merged(pruning, options)]
     free = _best_of(net, found, pruning, None)
     if options.ceiling is None:
         return free
@@ -145,6 +146,21 @@ def _trimmed(
                 continue
     if net is not start:
         yield net
+
+
+def _common(
+    net: MultitaskGraph, pruning: Pruning, options: ShareOptions, alone: NDArray[np.float64]
+) -> Iterator[MultitaskGraph]:
+    """The networks as they came, of which the layer of the dearest units is made common and pruned first."""
+    own = replace(pruning, checkpoints=_Named(pruning.checkpoints, "common"))
+    layer = dearest_layer(net, pruning.workload)
+    try:
+        pruned = prune_layer_first(common_layer(net, layer), own, options, taylor_step(own, options), layer=layer)
+    except GoalMissedError:
+        pruning.progress.note(f"no common layer {layer} keeps the budget")
+        return
+    yield pruned
+    yield from _trimmed(pruned, own, options, alone)
 
 
 def _merged(pruning: Pruning, options: ShareOptions) -> Iterator[MultitaskGraph]:

@@ -25,11 +25,11 @@ from pamc.graph.owners import serving
 from pamc.prune.moves import Saliency
 from pamc.prune.options import ReleaseOptions, prune_step
 from pamc.prune.registry import METHODS, Pruning
-from pamc.prune.search import prune_iteratively
+from pamc.prune.search import Step, prune_iteratively
 from pamc.prune.state import Cut, Memory, State
 from pamc.train import MultitaskModule, Recipe, fit
 
-__all__ = ["TaylorOptions", "TaylorSaliency", "taylor", "taylor_around", "train_and_score"]
+__all__ = ["TaylorOptions", "TaylorSaliency", "taylor", "taylor_around", "taylor_step", "train_and_score"]
 
 
 @dataclass(frozen=True)
@@ -128,9 +128,14 @@ def taylor(net: MultitaskGraph, pruning: Pruning, options: TaylorOptions) -> Mul
 
 def taylor_around(net: MultitaskGraph, pruning: Pruning, options: TaylorOptions, finished: int) -> MultitaskGraph:
     """The same, in which tasks in the mask ``finished``, which keep their budgets, go on answering as they do."""
+    return prune_iteratively(net, pruning, options, taylor_step(pruning, options), finished)
+
+
+def taylor_step(pruning: Pruning, options: TaylorOptions) -> Step:
+    """A step of the search: train, and take what matters least meanwhile."""
 
     def step(state: State, recipe: Recipe, cut: Cut) -> tuple[State, MultitaskGraph]:
         trained, saliency = train_and_score(state, pruning, recipe, options, "pruning")
         return trained, prune_step(trained.net, saliency, pruning, options, cut)
 
-    return prune_iteratively(net, pruning, options, step, finished)
+    return step

@@ -1,0 +1,46 @@
+"""The layer of the dearest units: pruned before the others are, and shared by all tasks, it saves most."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from pamc.graph import MultitaskGraph, tighten
+from pamc.graph.owners import DTYPE, serving
+from pamc.prune.moves import unit_price
+
+__all__ = ["common_layer", "dearest_layer", "one_unit_each"]
+
+
+def dearest_layer(net: MultitaskGraph, workload: Mapping[int, float]) -> str:
+    """The prunable space with the unit that costs the workload most, of equal ones the first."""
+    price = unit_price(net, workload)
+
+    def dearest(space: str) -> float:
+        return max((price(space, int(mask)) for mask in np.unique(net.owners[space]) if mask), default=0.0)
+
+    return max(net.prunable, key=dearest)
+
+
+def common_layer(net: MultitaskGraph, layer: str) -> MultitaskGraph:
+    """The network in which every unit of a space, and all that they read, is there for all tasks; links that are new
+    have weights of 0."""
+    common, waiting = set[str](), [layer]
+    while waiting:
+        space = waiting.pop()
+        if space not in common and space in net.prunable:
+            common.add(space)
+            for name in net.spaces.producers[space]:
+                layout = net.spaces.layouts[net.graph.by_name[name].inputs[0]]
+                waiting += [segment.space for segment in layout]
+    everybody = {space: np.full(net.spaces.sizes[space], net.everyone, DTYPE) for space in common}
+    return tighten(net.with_owners(everybody))
+
+
+def one_unit_each(net: MultitaskGraph, layer: str) -> MultitaskGraph:
+    """The network with one unit of a space for every task: the least that can be left of it."""
+    owners = np.zeros(net.spaces.sizes[layer], DTYPE)
+    for task, served in enumerate(serving(net.owners[layer], len(net.tasks))):
+        owners[np.flatnonzero(served)[:1]] |= DTYPE(1 << task)
+    return net.with_owners({layer: owners})

@@ -1,0 +1,164 @@
+"""The layer of the dearest units, pruned while the others are whole, and made common to all tasks."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from pamc.graph import MultitaskGraph, cost, expected_macs, restrict, uniform_workload, verify_multitask
+from pamc.graph.interpret import evaluate
+from pamc.graph.owners import DTYPE
+from pamc.prune import METHODS, Budget, Pruning
+from pamc.prune.layers import common_layer, dearest_layer, one_unit_each
+from pamc.prune.methods.taylor import taylor_step
+from pamc.prune.moves import Rules, prune_to
+from pamc.prune.options import prune_step
+from pamc.prune.search import LAYER_FIRST, Schedule, prune_iteratively, prune_layer_first
+from pamc.prune.state import Cut, State
+from pamc.train import Recipe
+from tests.prune.nets import pruning, separate, shared
+
+QUICK = Schedule(step=0.1, recover=1, warmup=0, epochs=0, halvings=0, detours=0, restarts=1)
+
+
+def stakes(net: MultitaskGraph, precious: str = "") -> Mapping[str, np.ndarray]:
+    """Every unit matters as much as the others, those of a precious layer far more."""
+    shape = {space: (len(net.tasks) + 1, net.spaces.sizes[space]) for space in net.prunable}
+    return {space: np.full(size, 1e6 if space == precious else 1.0) for space, size in shape.items()}
+
+
+@pytest.mark.parametrize("name", ["lenet", "small_resnet", "small_mobilenet"])
+def test_the_dearest_layer_is_the_one_where_a_unit_saves_most(name: str) -> None:
+    net, workload = separate(name), uniform_workload(3)
+
+    def saved(space: str) -> float:
+        owners = net.owners[space].copy()
+        owners[0] = 0
+        return expected_macs(net, workload) - expected_macs(net.with_owners({space: owners}), workload)
+
+    assert dearest_layer(net, workload) == max(net.prunable, key=saved)
+
+
+@pytest.mark.parametrize("name", ["lenet", "small_resnet", "small_mobilenet"])
+def test_a_common_layer_changes_no_answer(name: str) -> None:
+    net = separate(name)
+    layer = net.prunable[0]
+    common = verify_multitask(common_layer(net, layer), "common")
+    assert (common.owners[layer] == net.everyone).all()
+    # In a residual network a layer reads itself, by way of others.
+    others = [space for space in net.prunable if (common.owners[space] != net.everyone).any()]
+    assert others and all((common.owners[space] == net.owners[space]).all() for space in others)
+    x = np.random.default_rng(0).normal(size=(2, *net.graph.shapes["input"]))
+    before, after = (evaluate(found.graph, x, dtype=torch.float64) for found in (net, common))
+    for task in net.tasks:
+        torch.testing.assert_close(after[task], before[task], rtol=1e-12, atol=1e-12)
+
+
+def test_one_unit_is_left_for_every_task() -> None:
+    net = shared(separate())
+    for layer in net.prunable:
+        left = one_unit_each(net, layer).owners[layer]
+        kept = [int((left & DTYPE(1 << task) != 0).sum()) for task in range(len(net.tasks))]
+        assert kept == [1] * len(net.tasks)
+        assert not (left & ~net.owners[layer]).any()
+
+
+def test_a_cut_of_whole_units_releases_nobody() -> None:
+    net = shared(separate())
+    problem = pruning(net, Budget(None, dict.fromkeys(net.tasks, 1.0)))
+    options = METHODS.parse_options("taylor", {})
+    macs = 0.6 * problem.macs(net)
+    # Each task loses less by a unit than all of them do together.
+    dear = {space: stake * np.array([[1.0], [1.0], [1.0], [10.0]]) for space, stake in stakes(net).items()}
+
+    def released(whole: bool) -> bool:
+        small = prune_step(net, dear, problem, options, Cut(macs, whole=whole))
+        return any(((small.owners[s] != net.owners[s]) & (small.owners[s] != 0)).any() for s in net.prunable)
+
+    assert released(False) and not released(True)
+
+
+def layers_cut(steps: list[tuple[MultitaskGraph, MultitaskGraph]]) -> list[set[str]]:
+    return [{s for s in was.prunable if not np.array_equal(was.owners[s], now.owners[s])} for was, now in steps]
+
+
+def test_one_layer_is_pruned_within_a_part_of_the_budgets_then_all_else() -> None:
+    net = restrict(separate(), ["a"])
+    layer = dearest_layer(net, {1: 1.0})
+    whole = expected_macs(net, {1: 1.0})
+    steps: list[tuple[MultitaskGraph, MultitaskGraph]] = []
+
+    def drops(candidate: MultitaskGraph) -> Mapping[str, float]:
+        return {"a": 1.0 - expected_macs(candidate, {1: 1.0}) / whole}
+
+    def step(state: State, recipe: Recipe, cut: Cut) -> tuple[State, MultitaskGraph]:
+        pruned = prune_to(
+            state.net, stakes(state.net, layer), {1: 1.0}, cut.macs, Rules(not cut.whole), spared=cut.spared
+        )
+        steps.append((state.net, pruned))
+        return state, pruned
+
+    given = pruning(net, Budget(None, {"a": 0.7}), workload={1: 1.0}, drops=drops)
+    small = prune_layer_first(net, given, replace(QUICK, step=0.05), step)
+    cut = layers_cut(steps)
+    only = next(place for place, layers in enumerate(cut) if layers - {layer})
+    assert only > 1 and all(layers <= {layer} for layers in cut[:only])
+    # The layer went down to a unit, or to the end of its part of the budget.
+    turned = drops(steps[only][0])["a"]
+    assert turned <= LAYER_FIRST * 0.7
+    assert expected_macs(small, {1: 1.0}) == pytest.approx(0.3 * whole, rel=0.1)
+
+
+def test_a_layer_of_one_unit_is_left_as_it_is() -> None:
+    net = restrict(separate(), ["a"])
+    layer = dearest_layer(net, {1: 1.0})
+    net = one_unit_each(net, layer)
+    given = pruning(net, Budget(None, {"a": 101.0}), workload={1: 1.0})
+    options = METHODS.parse_options("taylor", {"recover": 1, "epochs": 0})
+    small = prune_layer_first(net, given, options, taylor_step(given, options), layer=layer)
+    assert small.spaces.sizes[layer] == 1
+    assert expected_macs(small, {1: 1.0}) < 0.5 * expected_macs(net, {1: 1.0})
+
+
+@pytest.mark.parametrize("finished", [1, 6])
+def test_finished_tasks_keep_their_answers_and_their_whole_budgets(finished: int) -> None:
+    net = shared(separate())
+
+    def drops(candidate: MultitaskGraph) -> Mapping[str, float]:
+        # Finished tasks are at the end of their budgets, as they are once they were pruned.
+        return {task: 100.0 if finished >> bit & 1 else 0.0 for bit, task in enumerate(net.tasks)}
+
+    given = pruning(net, Budget(None, dict.fromkeys(net.tasks, 100.0)), drops=drops)
+    options = METHODS.parse_options("taylor", {"recover": 2, "epochs": 1})
+    small = prune_layer_first(net, given, options, taylor_step(given, options), finished)
+    x = np.random.default_rng(0).normal(size=(3, *net.graph.shapes["input"]))
+    before, after = (evaluate(found.graph, x, dtype=torch.float64) for found in (net, small))
+    for bit, task in enumerate(net.tasks):
+        if finished >> bit & 1:
+            torch.testing.assert_close(after[task], before[task], rtol=1e-12, atol=1e-12)
+        else:
+            assert cost(small, 1 << bit).macs < 0.9 * cost(net, 1 << bit).macs
+
+
+def test_every_second_search_prunes_one_layer_first() -> None:
+    net = restrict(separate(), ["a"])
+    layer = dearest_layer(net, {1: 1.0})
+    given: Pruning = pruning(net, Budget(None, {"a": 101.0}), workload={1: 1.0})
+
+    def first_cut(restarts: int) -> set[str]:
+        steps: list[tuple[MultitaskGraph, MultitaskGraph]] = []
+
+        def step(state: State, recipe: Recipe, cut: Cut) -> tuple[State, MultitaskGraph]:
+            pruned = prune_to(state.net, stakes(state.net, layer), {1: 1.0}, cut.macs, spared=cut.spared)
+            if state.net.spaces.sizes == net.spaces.sizes:
+                steps.append((state.net, pruned))
+            return state, pruned
+
+        prune_iteratively(net, given, replace(QUICK, restarts=restarts, step=0.3), step)
+        return layers_cut(steps)[-1]
+
+    assert first_cut(1) != {layer}
+    assert first_cut(2) == {layer}
+    assert first_cut(3) != {layer}
