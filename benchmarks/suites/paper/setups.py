@@ -70,10 +70,11 @@ def _smoke(net: str, **options: object) -> Setup:
 
 SMALL = Sizes(4000, 2000, 4000)
 STEPS: Options = {"step": 0.25, "recover": 40, "halvings": 1, "detours": 1, "attempts": 3, "restarts": 2}
+# Sharing starts from the networks that row B1 has pruned, within their whole budgets.
 QUICK: Mapping[str, Options] = {
     "taylor": STEPS,
     "vib": {**STEPS, "recover": 60},
-    "share": {**STEPS, "share_step": 0.15, "share_recover": 60},
+    "share": {**STEPS, "alone": 1.0, "share_step": 0.15, "share_recover": 60},
 }
 # Convolutional networks on colour images take ten times as long a step, so they get a short search. When sharing, they
 # bear small steps only.
@@ -81,7 +82,7 @@ ONCE: Options = {"step": 0.3, "halvings": 0, "detours": 0, "attempts": 1, "resta
 SHORT: Mapping[str, Options] = {
     "taylor": {**QUICK["taylor"], **ONCE},
     "vib": {**QUICK["vib"], **ONCE},
-    "share": {**QUICK["share"], **ONCE, "share_step": 0.06, "share_recover": 100},
+    "share": {**QUICK["share"], **ONCE, "alone": 0.5, "share_step": 0.06, "share_recover": 100},
 }
 # MTZ as published trains for 50 to 5000 mini-batches after a layer; a trunk of one width for all tasks needs many.
 RETRAINED: Mapping[str, Options] = {name: {"retrain": 300} for name in ("mtz", "branch")}
