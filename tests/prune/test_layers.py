@@ -89,6 +89,7 @@ def test_one_layer_is_pruned_within_a_part_of_the_budgets_then_all_else() -> Non
     layer = dearest_layer(net, {1: 1.0})
     whole = expected_macs(net, {1: 1.0})
     steps: list[tuple[MultitaskGraph, MultitaskGraph]] = []
+    wholes: list[bool] = []
 
     def drops(candidate: MultitaskGraph) -> Mapping[str, float]:
         return {"a": 1.0 - expected_macs(candidate, {1: 1.0}) / whole}
@@ -98,6 +99,7 @@ def test_one_layer_is_pruned_within_a_part_of_the_budgets_then_all_else() -> Non
             state.net, stakes(state.net, layer), {1: 1.0}, cut.macs, Rules(not cut.whole), spared=cut.spared
         )
         steps.append((state.net, pruned))
+        wholes.append(cut.whole)
         return state, pruned
 
     given = pruning(net, Budget(None, {"a": 0.7}), workload={1: 1.0}, drops=drops)
@@ -105,6 +107,7 @@ def test_one_layer_is_pruned_within_a_part_of_the_budgets_then_all_else() -> Non
     cut = layers_cut(steps)
     only = next(place for place, layers in enumerate(cut) if layers - {layer})
     assert only > 1 and all(layers <= {layer} for layers in cut[:only])
+    assert wholes[0] and not wholes[only] and wholes == sorted(wholes, reverse=True)
     # The layer went down to a unit, or to the end of its part of the budget.
     turned = drops(steps[only][0])["a"]
     assert turned <= LAYER_FIRST * 0.7
