@@ -95,6 +95,11 @@ class Graph:
         """The channel spaces, computed from the wiring."""
         return channel_spaces(self)
 
+    def read_by(self, space: str) -> frozenset[str]:
+        """The spaces that the units of a space read."""
+        read = (self.spaces.layouts[self.by_name[name].inputs[0]] for name in self.spaces.producers[space])
+        return frozenset(segment.space for layout in read for segment in layout)
+
     def units_of(self, node: Node) -> int | None:
         """Units that a node's parameters produce; None for nodes without parameters."""
         for role in node.op.param_axes:

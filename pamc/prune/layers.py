@@ -26,14 +26,11 @@ def dearest_layer(net: MultitaskGraph, workload: Mapping[int, float]) -> str:
 def common_layer(net: MultitaskGraph, layer: str) -> MultitaskGraph:
     """The network in which every unit of a space, and all that they read, is there for all tasks; links that are new
     have weights of 0."""
-    common, waiting = set[str](), [layer]
+    common, waiting = {layer}, [layer]
     while waiting:
-        space = waiting.pop()
-        if space not in common and space in net.prunable:
-            common.add(space)
-            for name in net.spaces.producers[space]:
-                layout = net.spaces.layouts[net.graph.by_name[name].inputs[0]]
-                waiting += [segment.space for segment in layout]
+        read = net.graph.read_by(waiting.pop()) & set(net.prunable) - common
+        common |= read
+        waiting += read
     everybody = {space: np.full(net.spaces.sizes[space], net.everyone, DTYPE) for space in common}
     return tighten(net.with_owners(everybody))
 

@@ -157,8 +157,8 @@ class _Search:
             current = pruning.macs(last.state.net)
             if pruning.budget.macs is not None and current <= pruning.budget.macs:
                 return Descent(snapshots, count - 1)
-            fixed = self.fixed(last)
-            wanted = max(current - fraction * (current - fixed), pruning.budget.macs or 0.0)
+            least = self.least(last)
+            wanted = max(current - fraction * (current - least), pruning.budget.macs or 0.0)
             trained, after = self.advance(count, replace(last, weights=weights), wanted)
             drops = pruning.drops(trained)
             weights = balanced(pruning, weights, drops)
@@ -175,7 +175,7 @@ class _Search:
                 # Every further step takes as much training as one that saves something.
                 return Descent(snapshots, inside, ended=True)
 
-    def fixed(self, snapshot: Snapshot) -> float:
+    def least(self, snapshot: Snapshot) -> float:
         """What the network costs whatever is taken from it: its finished tasks, or all but the layer."""
         net, pruning = snapshot.state.net, self.pruning
         if self.layer is not None:
@@ -338,8 +338,10 @@ def prune_layer_first(
     They make up for what it loses, so it ends with fewer units than where all are pruned at once. Raises
     GoalMissedError when the budget cannot be kept.
     """
-    budget, done = pruning.budget, [task for bit, task in enumerate(net.tasks) if finished >> bit & 1]
-    parts = {task: drop * (1.0 if task in done else LAYER_FIRST) for task, drop in budget.max_drop.items()}
+    budget = pruning.budget
+    parts = {
+        task: drop if finished & net.task_set([task]) else LAYER_FIRST * drop for task, drop in budget.max_drop.items()
+    }
     own = replace(pruning, budget=replace(budget, max_drop=parts, fraction=LAYER_FIRST * budget.fraction))
     layer = layer or dearest_layer(net, pruning.workload)
     alone = _Search(own, replace(schedule, detours=0), step, restart, layer)

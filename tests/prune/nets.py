@@ -1,11 +1,13 @@
 """A small merged network with random owners, and data for it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
+import torch
 
-from pamc.graph import MultitaskGraph, compact, uniform_workload
-from pamc.graph.owners import DTYPE
+from pamc.graph import MultitaskGraph, compact, cost, uniform_workload
+from pamc.graph.interpret import evaluate
+from pamc.graph.owners import DTYPE, members
 from pamc.prune import Budget, Pruning, Settings
 from pamc.train import Samples, Target, predict
 from tests.zoo.captured import aligned
@@ -56,3 +58,19 @@ def pruning(net: MultitaskGraph, budget: Budget, **changes: object) -> Pruning:
         "settings": Settings(batch_size=32),
     }
     return Pruning(**(given | changes))  # type: ignore[arg-type]
+
+
+def assert_same_answers(before: MultitaskGraph, after: MultitaskGraph, tasks: Iterable[str]) -> None:
+    """Some tasks answer in one network as in the other, but for rounding of float64."""
+    x = np.random.default_rng(0).normal(size=(3, *before.graph.shapes[before.graph.input.name]))
+    wanted, found = (evaluate(net.graph, x, dtype=torch.float64) for net in (before, after))
+    for task in tasks:
+        torch.testing.assert_close(found[task], wanted[task], rtol=1e-12, atol=1e-12)
+
+
+def assert_only_others_shrank(before: MultitaskGraph, after: MultitaskGraph, finished: int) -> None:
+    """Tasks in a mask answer as they did, and every other one costs less."""
+    done = [before.tasks[bit] for bit in members(finished)]
+    assert_same_answers(before, after, done)
+    for bit, task in enumerate(before.tasks):
+        assert task in done or cost(after, 1 << bit).macs < 0.9 * cost(before, 1 << bit).macs

@@ -28,19 +28,10 @@ def trunk(net: MultitaskGraph, count: int) -> list[str]:
 
     So a residual stage is shared when all that is added to its stream is, or not at all.
     """
-    graph, spaces = net.graph, net.spaces
     chosen = list(net.prunable[:count])
     while True:
-        known = {*chosen, graph.input.name}
-        kept = [
-            space
-            for space in chosen
-            if all(
-                seg.space in known
-                for name in spaces.producers[space]
-                for seg in spaces.layouts[graph.by_name[name].inputs[0]]
-            )
-        ]
+        known = {*chosen, net.graph.input.name}
+        kept = [space for space in chosen if net.graph.read_by(space) <= known]
         if kept == chosen:
             return kept
         chosen = kept
