@@ -125,6 +125,15 @@ def test_a_lock_that_cannot_be_read_is_removed(here: Device, text: str | None) -
     assert not lock.exists()
 
 
+def test_what_a_killed_release_left_is_removed(here: Device) -> None:
+    left = Path(here.home(), "lock.gone-1")
+    left.mkdir()
+    (left / "owner").write_text("1 2 {}\n")
+    with locked(here, "x"):
+        pass
+    assert not left.exists()
+
+
 def test_of_many_at_once_one_has_it_at_a_time(here: Device) -> None:
     inside: list[int] = []
     most: list[int] = []

@@ -12,9 +12,15 @@ if [ "$#" -eq 3 ] && mv "$1" "$1.gone-$$" 2>/dev/null; then
   rm -rf "$1.gone-$$"
 fi
 if mkdir "$1" 2>/dev/null; then
-  printf "%s\n" "$now $boot $2" >"$1/owner" && exit 0
-  rm -rf "$1"
-  exit 1
+  printf "%s\n" "$now $boot $2" >"$1/owner" || {
+    rm -rf "$1"
+    exit 1
+  }
+  # Left by those who were killed while they removed a lock.
+  for left in "$1".gone-*; do
+    [ -d "$left" ] && rm -rf "$left"
+  done
+  exit 0
 fi
 # Not because of a lock: say why.
 [ -d "$1" ] || { mkdir "$1"; exit 1; }
