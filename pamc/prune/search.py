@@ -8,8 +8,8 @@ the descent goes on: a merged network is not finished when one task has used up 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,13 +18,13 @@ from pamc.errors import GoalMissedError
 from pamc.graph import MultitaskGraph, expected_macs, verify_multitask
 from pamc.graph.owners import DTYPE
 from pamc.prune.drops import balanced, excess, most_over, used_up
-from pamc.prune.layers import dearest_layer, one_unit_each
+from pamc.prune.layers import one_unit_each
 from pamc.prune.registry import Pruning
 from pamc.prune.snapshots import Descent, Snapshot, united
 from pamc.prune.state import Cut, State, compacted
 from pamc.train import Recipe, fit
 
-__all__ = ["Schedule", "Step", "prune_iteratively", "prune_layer_first"]
+__all__ = ["SEEDS", "OutdoneError", "Schedule", "Search", "Step"]
 
 Step = Callable[[State, Recipe, Cut], tuple[State, MultitaskGraph]]
 """``(state, recipe, cut) -> (the same trained by the recipe, its network pruned with dead units still in it)``.
@@ -42,8 +42,8 @@ class Schedule:
     found it goes on, by steps of half the size once larger ones went too far, until they were halved ``halvings``
     times. Then, ``detours`` times, what the step that went too far took is spared, and others go. A candidate that
     misses by little is fine-tuned up to ``attempts`` times. The whole search for an accuracy budget starts ``restarts``
-    times, with other mini-batches, and the cheapest network is kept: which units go first decides where it ends. Every
-    second one prunes the layer of the dearest units first, and all else from there."""
+    times, with other mini-batches, and the cheapest network is kept: which units go first decides where it ends. Half
+    of them, the ones that run first, prune the layer of the dearest units first, and all else from there."""
 
     step: float = 0.12
     recover: int = 60
@@ -62,21 +62,31 @@ SEEDS = 1000
 """How far apart the seeds of two restarts are: more than a search takes steps."""
 TUNED_BALANCE = 1.5
 NEAR_MISS = 1.5
-LAYER_FIRST = 0.8
-"""The part of the budgets within which a layer is pruned by itself, before the others are."""
 
 
-class _Search:
-    """One search; of the units of a ``layer`` alone, each with all its tasks or not at all, where there is one."""
+class OutdoneError(Exception):
+    """A search that would end above what another one found."""
+
+
+class Search:
+    """One search; of the units of a ``layer`` alone, each with all its tasks or not at all, where there is one. It
+    gives up, with an OutdoneError, once it will not end below the cost ``beat``."""
 
     def __init__(
-        self, pruning: Pruning, schedule: Schedule, step: Step, restart: int = 0, layer: str | None = None
+        self,
+        pruning: Pruning,
+        schedule: Schedule,
+        step: Step,
+        restart: int = 0,
+        layer: str | None = None,
+        beat: float = math.inf,
     ) -> None:
         self.pruning = pruning
         self.schedule = schedule
         self.step = step
         self.restart = restart
         self.layer = layer
+        self.beat = beat
 
     def recipe(self, steps: int, seed: int, snapshot: Snapshot) -> Recipe:
         settings = self.pruning.settings
@@ -259,11 +269,14 @@ class _Search:
                 # The training before the first cut broke the budget, so cuts go on from where training ends.
                 start, best = self.warmed(start), None
                 continue
+            smallest = self.pruning.macs(descent.snapshots[-1].state.net)
+            # A descent goes beyond the budget: hardly a search ends below its first. Of several tasks, others go on.
+            if smallest >= self.beat and (net.everyone & ~finished).bit_count() == 1:
+                raise OutdoneError
             found, broken = self.smallest(descent, best)
             if found is None:
                 break
-            smallest = descent.snapshots[-1].state.net
-            far, stuck = self.pruning.macs(found.state.net) > self.pruning.macs(smallest), found is best
+            far, stuck = self.pruning.macs(found.state.net) > smallest, found is best
             best = found
             if descent.ended and not far:
                 break
@@ -291,83 +304,3 @@ class _Search:
             why=f"even before pruning, after fine-tuning, the tasks drop: {worst}",
             cure="raise max_drop, train longer (train: {epochs: ...}), give more data, or merge less",
         )
-
-
-def prune_iteratively(
-    net: MultitaskGraph, pruning: Pruning, schedule: Schedule, step: Step, finished: int = 0
-) -> MultitaskGraph:
-    """Run the whole schedule. Raises GoalMissedError when the budget cannot be kept.
-
-    Tasks in the mask ``finished``, which must keep their accuracy budgets, go on answering as they do.
-    """
-    if pruning.budget.macs is None:
-        return _cheapest_of_restarts(net, pruning, schedule, step, finished)
-    search = _Search(pruning, schedule, step)
-    snapshots = search.descend(search.warmed(search.start(net)), schedule.step).snapshots
-    reached = pruning.macs(snapshots[-1].state.net)
-    if reached > pruning.budget.macs * 1.001:
-        raise GoalMissedError(
-            f"pruning stopped at {reached / 1e6:.4g} M MACs, the budget is {pruning.budget.macs / 1e6:.4g} M",
-            why="every task must keep some units of each layer",
-            cure="allow more MACs, or start from smaller networks",
-        )
-    net, drops = search.candidate(len(snapshots) - 1, snapshots[-1])
-    if excess(pruning, drops) > 0:
-        allowed = pruning.budget.max_drop
-        worst = ", ".join(f"{task} by {drops[task]:.2f} ({allowed[task]:.2f} allowed)" for task in allowed)
-        raise GoalMissedError(
-            "the network of this cost drops more than max_drop allows",
-            why=f"after fine-tuning, the tasks drop: {worst}",
-            cure="allow more MACs, raise max_drop, or train longer (train: {epochs: ...})",
-        )
-    return net
-
-
-def prune_layer_first(
-    net: MultitaskGraph,
-    pruning: Pruning,
-    schedule: Schedule,
-    step: Step,
-    finished: int = 0,
-    restart: int = 1,
-    layer: str | None = None,
-) -> MultitaskGraph:
-    """One search for an accuracy budget that prunes a ``layer`` first (None: that of the dearest units), while the
-    others are whole.
-
-    They make up for what it loses, so it ends with fewer units than where all are pruned at once. Raises
-    GoalMissedError when the budget cannot be kept.
-    """
-    budget = pruning.budget
-    parts = {
-        task: drop if finished & net.task_set([task]) else LAYER_FIRST * drop for task, drop in budget.max_drop.items()
-    }
-    own = replace(pruning, budget=replace(budget, max_drop=parts, fraction=LAYER_FIRST * budget.fraction))
-    layer = layer or dearest_layer(net, pruning.workload)
-    alone = _Search(own, replace(schedule, detours=0), step, restart, layer)
-    lean = alone.within(alone.start(net, finished))
-    everything = _Search(pruning, schedule, step, restart)
-    start = replace(everything.start(lean.state.net, finished), path=f"{lean.path}a")
-    return everything.within(start).state.net
-
-
-def _searched(
-    net: MultitaskGraph, pruning: Pruning, schedule: Schedule, step: Step, finished: int, restart: int
-) -> MultitaskGraph:
-    if restart % 2:
-        return prune_layer_first(net, pruning, schedule, step, finished, restart)
-    search = _Search(pruning, schedule, step, restart)
-    return search.within(search.start(net, finished)).state.net
-
-
-def _cheapest_of_restarts(
-    net: MultitaskGraph, pruning: Pruning, schedule: Schedule, step: Step, finished: int
-) -> MultitaskGraph:
-    # What the first search cannot heal hardly depends on the order of mini-batches.
-    found = [_searched(net, pruning, schedule, step, finished, 0)]
-    for restart in range(1, schedule.restarts):
-        with suppress(GoalMissedError):
-            found.append(_searched(net, pruning, schedule, step, finished, restart))
-            before, now = (min(map(pruning.macs, part)) / 1e6 for part in (found[:-1], found[-1:]))
-            pruning.progress.note(f"search {restart + 1} of {schedule.restarts}: {now:.4g} M MACs, before {before:.4g}")
-    return min(found, key=pruning.macs)

@@ -8,7 +8,8 @@ from pamc.errors import ConfigError
 from pamc.graph import expected_macs
 from pamc.prune import METHODS
 from pamc.prune.effort import search_options
-from pamc.prune.search import Schedule, prune_iteratively
+from pamc.prune.iterative import prune_iteratively
+from pamc.prune.search import Schedule
 from tests.prune.nets import separate
 from tests.prune.test_search import Memory, drop_units, problem
 

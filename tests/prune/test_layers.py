@@ -8,12 +8,13 @@ import pytest
 
 from pamc.graph import MultitaskGraph, expected_macs, restrict, uniform_workload, verify_multitask
 from pamc.graph.owners import DTYPE
-from pamc.prune import METHODS, Budget, Pruning
+from pamc.prune import METHODS, Budget
+from pamc.prune.iterative import LAYER_FIRST, prune_layer_first
 from pamc.prune.layers import common_layer, dearest_layer, one_unit_each
 from pamc.prune.methods.taylor import taylor_step
 from pamc.prune.moves import Rules, prune_to
 from pamc.prune.options import prune_step
-from pamc.prune.search import LAYER_FIRST, Schedule, prune_iteratively, prune_layer_first
+from pamc.prune.search import Schedule
 from pamc.prune.state import Cut, State
 from pamc.train import Recipe
 from tests.prune.nets import assert_only_others_shrank, assert_same_answers, pruning, separate, shared
@@ -132,25 +133,3 @@ def test_finished_tasks_keep_their_answers_and_their_whole_budgets(finished: int
     options = METHODS.parse_options("taylor", {"recover": 2, "epochs": 1})
     small = prune_layer_first(net, given, options, taylor_step(given, options), finished)
     assert_only_others_shrank(net, small, finished)
-
-
-def test_every_second_search_prunes_one_layer_first() -> None:
-    net = restrict(separate(), ["a"])
-    layer = dearest_layer(net, {1: 1.0})
-    given: Pruning = pruning(net, Budget(None, {"a": 101.0}), workload={1: 1.0})
-
-    def first_cut(restarts: int) -> set[str]:
-        steps: list[tuple[MultitaskGraph, MultitaskGraph]] = []
-
-        def step(state: State, recipe: Recipe, cut: Cut) -> tuple[State, MultitaskGraph]:
-            pruned = prune_to(state.net, stakes(state.net, layer), {1: 1.0}, cut.macs, spared=cut.spared)
-            if state.net.spaces.sizes == net.spaces.sizes:
-                steps.append((state.net, pruned))
-            return state, pruned
-
-        prune_iteratively(net, given, replace(QUICK, restarts=restarts, step=0.3), step)
-        return layers_cut(steps)[-1]
-
-    assert first_cut(1) != {layer}
-    assert first_cut(2) == {layer}
-    assert first_cut(3) != {layer}

@@ -12,9 +12,10 @@ from pamc.graph.owners import DTYPE
 from pamc.graph.serial import dump
 from pamc.prune import METHODS, Budget, Pruning
 from pamc.prune.drops import balanced
+from pamc.prune.iterative import prune_iteratively
 from pamc.prune.methods.taylor import taylor_around
 from pamc.prune.moves import prune_to
-from pamc.prune.search import SEEDS, Schedule, prune_iteratively
+from pamc.prune.search import Schedule
 from pamc.prune.state import Cut, State
 from pamc.train import Recipe
 from tests.prune.nets import assert_only_others_shrank, assert_same_answers, pruning, separate, shared
@@ -73,42 +74,6 @@ def test_the_smallest_network_inside_the_budget_is_found() -> None:
     # Drops reach the allowed 1.0 at 95 % of the threshold.
     assert found == min(cost for cost in costs if cost >= 0.95 * threshold)
     assert min(costs) < 0.95 * threshold
-
-
-def test_the_cheapest_of_several_searches_is_kept() -> None:
-    net = separate()
-    threshold = 0.5 * expected_macs(net, {7: 1.0})
-    seeds: set[int] = set()
-
-    def lucky(state: State, recipe: Recipe, cut: Cut) -> tuple[State, MultitaskGraph]:
-        # Only the second search finds anything to take.
-        seeds.add(recipe.seed // SEEDS)
-        return drop_units(state, recipe, cut) if recipe.seed // SEEDS == 1 else (state, state.net)
-
-    given = problem(threshold, net, checkpoints=Memory())
-    once, thrice = (prune_iteratively(net, given, replace(QUICK, restarts=count), lucky) for count in (1, 3))
-    assert expected_macs(once, {7: 1.0}) == 2 * threshold
-    assert expected_macs(thrice, {7: 1.0}) < 1.1 * threshold
-    assert seeds == {0, 1, 2}
-
-
-def test_a_search_that_keeps_no_budget_does_not_lose_what_the_first_found() -> None:
-    net = separate()
-    memory = Memory()
-    healing = problem(0.5 * expected_macs(net, {7: 1.0}), net, checkpoints=memory)
-
-    def again() -> bool:
-        return any(name.startswith("warm-1") for name in memory.held)
-
-    def drops(candidate: MultitaskGraph) -> Mapping[str, float]:
-        # The merge broke the budget, and only what the first search does heals it.
-        healed = candidate is not net and not again()
-        return healing.drops(candidate) if healed else dict.fromkeys(net.tasks, 3.0)
-
-    schedule = replace(QUICK, warmup=1, restarts=2)
-    found = prune_iteratively(net, replace(healing, drops=drops), schedule, drop_units)
-    assert again()
-    assert expected_macs(found, {7: 1.0}) < 0.6 * expected_macs(net, {7: 1.0})
 
 
 def test_a_merge_that_warming_up_does_not_heal_is_trained_longer_before_it_is_cut() -> None:

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pamc.graph import MultitaskGraph
+from pamc.prune.iterative import prune_iteratively
 from pamc.prune.moves import Saliency
 from pamc.prune.options import ReleaseOptions, prune_step
 from pamc.prune.registry import METHODS, Pruning
-from pamc.prune.search import prune_iteratively
 from pamc.prune.state import Cut, State
 from pamc.prune.weights import incoming, with_releases
 from pamc.train import Recipe, fit

@@ -18,11 +18,11 @@ from pamc.errors import ConfigError, GoalMissedError
 from pamc.graph import MultitaskGraph, compact, cost, stack
 from pamc.prune.assembly import cheapest_blocks, joined, macs_of_sets
 from pamc.prune.drops import used_up
+from pamc.prune.iterative import prune_iteratively, prune_layer_first
 from pamc.prune.layers import common_layer, dearest_layer
 from pamc.prune.methods.taylor import TaylorOptions, taylor, taylor_around, taylor_step, train_and_score
 from pamc.prune.options import prune_step
 from pamc.prune.registry import METHODS, Checkpoints, Pruning
-from pamc.prune.search import prune_iteratively, prune_layer_first
 from pamc.prune.sharing import share_to
 from pamc.prune.state import Cut, State
 from pamc.registry import did_you_mean, method_names

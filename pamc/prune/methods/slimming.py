@@ -17,9 +17,9 @@ from torch import Tensor
 from pamc.errors import ConfigError
 from pamc.graph import MultitaskGraph, Node
 from pamc.graph.ops import BatchNorm
+from pamc.prune.iterative import prune_iteratively
 from pamc.prune.options import ReleaseOptions, prune_step
 from pamc.prune.registry import METHODS, Pruning
-from pamc.prune.search import prune_iteratively
 from pamc.prune.state import Cut, State
 from pamc.prune.weights import with_releases
 from pamc.train import Recipe, Regulariser, fit

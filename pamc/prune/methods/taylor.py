@@ -22,10 +22,11 @@ from torch import Tensor
 
 from pamc.graph import MultitaskGraph
 from pamc.graph.owners import serving
+from pamc.prune.iterative import prune_iteratively
 from pamc.prune.moves import Saliency
 from pamc.prune.options import ReleaseOptions, prune_step
 from pamc.prune.registry import METHODS, Pruning
-from pamc.prune.search import Step, prune_iteratively
+from pamc.prune.search import Step
 from pamc.prune.state import Cut, Memory, State
 from pamc.train import MultitaskModule, Recipe, fit
 

@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from pamc.graph import MultitaskGraph
 from pamc.graph.interpret import Reading
 from pamc.graph.owners import DTYPE
+from pamc.prune.iterative import prune_iteratively
 from pamc.prune.moves import Saliency, unit_price
 from pamc.prune.options import MoveOptions, prune_step
 from pamc.prune.registry import METHODS, Pruning
-from pamc.prune.search import prune_iteratively
 from pamc.prune.state import Cut, Memory, State
 from pamc.train import Recipe, Regulariser, fit
 
