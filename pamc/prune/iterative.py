@@ -103,7 +103,7 @@ def _cheapest_of_restarts(
         try:
             found = _searched(net, pruning, schedule, step, finished, restart, before)
         except OutdoneError:
-            pruning.progress.note(f"search {place} of {count}: given up, it would end above {before / 1e6:.4g} M MACs")
+            pruning.progress.note(f"search {place} of {count}: nothing below {before / 1e6:.4g} M MACs")
             continue
         except GoalMissedError:
             # What a search of all layers cannot heal hardly depends on the order of mini-batches.

@@ -70,7 +70,7 @@ class OutdoneError(Exception):
 
 class Search:
     """One search; of the units of a ``layer`` alone, each with all its tasks or not at all, where there is one. It
-    gives up, with an OutdoneError, once it will not end below the cost ``beat``."""
+    gives up, with an OutdoneError, where a task by itself has no candidate that costs less than ``beat``."""
 
     def __init__(
         self,
@@ -226,14 +226,18 @@ class Search:
             snapshot = replace(snapshot, state=State(net), weights=balanced(self.pruning, snapshot.weights, drops))
             attempt += 1
 
-    def smallest(self, descent: Descent, proven: Snapshot | None) -> tuple[Snapshot | None, str | None]:
+    def smallest(
+        self, descent: Descent, proven: Snapshot | None, beat: float = math.inf
+    ) -> tuple[Snapshot | None, str | None]:
         """Bisect: a candidate that keeps the budget moves the lower end up, one that breaks it the upper end down.
 
-        ``proven`` is the first snapshot where it is known to keep the budget. Returns the smallest that does,
-        fine-tuned, and the task that broke its budget most of all in the candidate after it.
+        ``proven`` is the first snapshot where it is known to keep the budget. What does not cost less than ``beat`` is
+        no candidate. Returns the smallest that keeps the budget, fine-tuned, and the task that broke its budget most
+        of all in the candidate after it.
         """
         snapshots = descent.snapshots
-        low, high, best, broken = -1 if proven is None else 0, len(snapshots), proven, None
+        dear = sum(self.pruning.macs(snapshot.state.net) >= beat for snapshot in snapshots) - 1
+        low, high, best, broken = max(dear, -1 if proven is None else 0), len(snapshots), proven, None
         # Fine-tuning only helps, so the end of the range lies somewhere after the guess.
         probe = min(max((descent.inside + len(snapshots)) // 2, low + 1), len(snapshots) - 1)
         while high - low > 1:
@@ -269,14 +273,15 @@ class Search:
                 # The training before the first cut broke the budget, so cuts go on from where training ends.
                 start, best = self.warmed(start), None
                 continue
-            smallest = self.pruning.macs(descent.snapshots[-1].state.net)
-            # A descent goes beyond the budget: hardly a search ends below its first. Of several tasks, others go on.
-            if smallest >= self.beat and (net.everyone & ~finished).bit_count() == 1:
+            # Where one of several tasks ends a descent, the others may still go far.
+            beat = self.beat if (net.everyone & ~finished).bit_count() == 1 else math.inf
+            found, broken = self.smallest(descent, best, beat)
+            if beat < math.inf and (found is None or self.pruning.macs(found.state.net) >= beat):
                 raise OutdoneError
-            found, broken = self.smallest(descent, best)
             if found is None:
                 break
-            far, stuck = self.pruning.macs(found.state.net) > smallest, found is best
+            smallest = descent.snapshots[-1].state.net
+            far, stuck = self.pruning.macs(found.state.net) > self.pruning.macs(smallest), found is best
             best = found
             if descent.ended and not far:
                 break
