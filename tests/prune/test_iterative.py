@@ -75,6 +75,7 @@ def test_a_later_search_fine_tunes_only_what_costs_less_than_what_is_found(
     whole = expected_macs(net, {net.everyone: 1.0})
     memory = Memory()
     later: list[str] = []
+    descents: list[float] = []
 
     def macs(net: MultitaskGraph) -> float:
         return expected_macs(net, {net.everyone: 1.0}) / whole
@@ -84,8 +85,9 @@ def test_a_later_search_fine_tunes_only_what_costs_less_than_what_is_found(
         # Layer first cannot go below 0.4, and all layers at once not below the least.
         wanted = max(cut.macs, (least if plain else 0.4) * whole)
         stakes = {s: np.ones((len(tasks) + 1, net.spaces.sizes[s])) for s in net.prunable}
-        if plain and not later:
-            later.extend(memory.held)
+        if plain:
+            later.extend([] if later else memory.held)
+            descents.extend([macs(state.net)] if macs(state.net) == 1.0 else [])
         return state, prune_to(state.net, stakes, {net.everyone: 1.0}, wanted, spared=cut.spared)
 
     def drops(candidate: MultitaskGraph) -> Mapping[str, float]:
@@ -106,6 +108,7 @@ def test_a_later_search_fine_tunes_only_what_costs_less_than_what_is_found(
         assert tuned
     else:
         assert bool(tuned) is tried and max(tuned, default=0) < 0.4
+        assert len(descents) == 1
 
 
 @pytest.mark.parametrize("restarts, first", [(1, False), (2, True), (3, True)])
