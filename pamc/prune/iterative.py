@@ -62,7 +62,8 @@ def prune_layer_first(
     others are whole.
 
     They make up for what it loses, so it ends with fewer units than where all are pruned at once. Raises
-    GoalMissedError when the budget cannot be kept.
+    GoalMissedError when the budget cannot be kept, and OutdoneError where it ends at no less than ``beat``, if given
+    for the network of one task.
     """
     budget = pruning.budget
     parts = {
@@ -77,21 +78,6 @@ def prune_layer_first(
     return everything.within(start).state.net
 
 
-def _searched(
-    net: MultitaskGraph,
-    pruning: Pruning,
-    schedule: Schedule,
-    step: Step,
-    finished: int,
-    restart: int,
-    beat: float,
-) -> MultitaskGraph:
-    if restart % 2:
-        return prune_layer_first(net, pruning, schedule, step, finished, restart, beat=beat)
-    search = Search(pruning, schedule, step, restart, beat=beat)
-    return search.within(search.start(net, finished)).state.net
-
-
 def _cheapest_of_restarts(
     net: MultitaskGraph, pruning: Pruning, schedule: Schedule, step: Step, finished: int
 ) -> MultitaskGraph:
@@ -101,7 +87,11 @@ def _cheapest_of_restarts(
     for place, restart in enumerate([*range(1, count, 2), *range(0, count, 2)], 1):
         before = math.inf if best is None else pruning.macs(best)
         try:
-            found = _searched(net, pruning, schedule, step, finished, restart, before)
+            if restart % 2:
+                found = prune_layer_first(net, pruning, schedule, step, finished, restart, beat=before)
+            else:
+                search = Search(pruning, schedule, step, restart, beat=before)
+                found = search.within(search.start(net, finished)).state.net
         except OutdoneError:
             pruning.progress.note(f"search {place} of {count}: nothing below {before / 1e6:.4g} M MACs")
             continue
