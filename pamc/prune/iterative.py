@@ -62,8 +62,8 @@ def prune_layer_first(
     others are whole.
 
     They make up for what it loses, so it ends with fewer units than where all are pruned at once. Raises
-    GoalMissedError when the budget cannot be kept, and OutdoneError where it ends at no less than ``beat``, if given
-    for the network of one task.
+    GoalMissedError when the budget cannot be kept, and OutdoneError where a task by itself has no candidate that
+    costs less than ``beat``.
     """
     budget = pruning.budget
     parts = {
