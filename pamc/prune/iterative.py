@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 from pamc.errors import GoalMissedError
@@ -57,13 +58,14 @@ def prune_layer_first(
     restart: int = 1,
     layer: str | None = None,
     beat: float = math.inf,
+    worth: Callable[[MultitaskGraph], bool] | None = None,
 ) -> MultitaskGraph:
     """One search for an accuracy budget that prunes a ``layer`` first (None: that of the dearest units), while the
     others are whole.
 
     They make up for what it loses, so it ends with fewer units than where all are pruned at once. Raises
-    GoalMissedError when the budget cannot be kept, and OutdoneError where a task by itself has no candidate that
-    costs less than ``beat``.
+    GoalMissedError when the budget cannot be kept, and OutdoneError where the network with that layer pruned
+    is not ``worth`` going on, or a task by itself has no candidate that costs less than ``beat``.
     """
     budget = pruning.budget
     parts = {
@@ -73,6 +75,8 @@ def prune_layer_first(
     layer = layer or dearest_layer(net, pruning.workload)
     alone = Search(own, replace(schedule, detours=0), step, restart, layer)
     lean = alone.within(alone.start(net, finished))
+    if worth is not None and not worth(lean.state.net):
+        raise OutdoneError
     everything = Search(pruning, schedule, step, restart, beat=beat)
     start = replace(everything.start(lean.state.net, finished), path=f"{lean.path}a")
     return everything.within(start).state.net

@@ -10,7 +10,7 @@ from pamc.graph import MultitaskGraph, tighten
 from pamc.graph.owners import DTYPE, serving
 from pamc.prune.moves import unit_price
 
-__all__ = ["common_layer", "dearest_layer", "one_unit_each"]
+__all__ = ["common_layer", "dearest_layer", "layer_by_itself", "one_unit_each"]
 
 
 def dearest_layer(net: MultitaskGraph, workload: Mapping[int, float]) -> str:
@@ -35,9 +35,15 @@ def common_layer(net: MultitaskGraph, layer: str) -> MultitaskGraph:
     return tighten(net.with_owners(everybody))
 
 
-def one_unit_each(net: MultitaskGraph, layer: str) -> MultitaskGraph:
-    """The network with one unit of a space for every task: the least that can be left of it."""
-    owners = np.zeros(net.spaces.sizes[layer], DTYPE)
-    for task, served in enumerate(serving(net.owners[layer], len(net.tasks))):
-        owners[np.flatnonzero(served)[:1]] |= DTYPE(1 << task)
-    return net.with_owners({layer: owners})
+def one_unit_each(net: MultitaskGraph, *layers: str) -> MultitaskGraph:
+    """The network with one unit of each of these spaces for every task: the least that can be left of them."""
+    owners = {layer: np.zeros(net.spaces.sizes[layer], DTYPE) for layer in layers}
+    for layer, vector in owners.items():
+        for task, served in enumerate(serving(net.owners[layer], len(net.tasks))):
+            vector[np.flatnonzero(served)[:1]] |= DTYPE(1 << task)
+    return net.with_owners(owners)
+
+
+def layer_by_itself(net: MultitaskGraph, layer: str) -> MultitaskGraph:
+    """The network with one unit of every other prunable space for every task, so that its cost is that of the layer."""
+    return one_unit_each(net, *(space for space in net.prunable if space != layer))

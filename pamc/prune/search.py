@@ -65,7 +65,7 @@ NEAR_MISS = 1.5
 
 
 class OutdoneError(Exception):
-    """A search that would end above what another one found."""
+    """A search that is not gone on with: what it could find would cost more than what is there."""
 
 
 class Search:

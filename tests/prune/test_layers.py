@@ -10,7 +10,7 @@ from pamc.graph import MultitaskGraph, expected_macs, restrict, uniform_workload
 from pamc.graph.owners import DTYPE
 from pamc.prune import METHODS, Budget
 from pamc.prune.iterative import LAYER_FIRST, prune_layer_first
-from pamc.prune.layers import common_layer, dearest_layer, one_unit_each
+from pamc.prune.layers import common_layer, dearest_layer, layer_by_itself, one_unit_each
 from pamc.prune.methods.taylor import taylor_step
 from pamc.prune.moves import Rules, prune_to
 from pamc.prune.options import prune_step
@@ -59,6 +59,15 @@ def test_one_unit_is_left_for_every_task() -> None:
         kept = [int((left & DTYPE(1 << task) != 0).sum()) for task in range(len(net.tasks))]
         assert kept == [1] * len(net.tasks)
         assert not (left & ~net.owners[layer]).any()
+
+
+def test_a_layer_by_itself_costs_what_its_units_do() -> None:
+    net = shared(separate())
+    for layer in net.prunable:
+        left = layer_by_itself(net, layer)
+        np.testing.assert_array_equal(left.owners[layer], net.owners[layer])
+        for space in set(net.prunable) - {layer}:
+            assert [int((left.owners[space] >> task & 1).sum()) for task in range(len(net.tasks))] == [1] * 3
 
 
 def test_a_cut_of_whole_units_releases_nobody() -> None:

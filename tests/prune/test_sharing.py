@@ -19,8 +19,8 @@ from pamc.merge import METHODS as MERGE_METHODS
 from pamc.merge import Calibration
 from pamc.prune import METHODS, Budget
 from pamc.prune.assembly import Block, cheapest_blocks, macs_of_sets
-from pamc.prune.layers import dearest_layer
-from pamc.prune.methods.share import _best_tried, _trimmed
+from pamc.prune.layers import dearest_layer, one_unit_each
+from pamc.prune.methods.share import _best_tried, _common, _trimmed
 from pamc.prune.moves import prune_to
 from pamc.prune.sharing import _pairs, responses, share_to
 from pamc.train import Recipe
@@ -301,6 +301,27 @@ def test_a_layer_in_common_pruned_first_counts_in_the_race_where_it_is_cheaper(m
     # Nothing is lost, so the layer goes down to one unit, which everyone has.
     assert len(found[True]) > len(found[False])
     assert found[True][-1].owners[layer].tolist() == [net.everyone]
+
+
+@pytest.mark.parametrize("units", [1, 5])
+def test_a_layer_in_common_that_costs_more_than_one_for_each_task_is_not_gone_on_with(units: int) -> None:
+    net = separate()
+    layer = dearest_layer(net, WORKLOAD)
+    pruned = stack(net, [one_unit_each(restrict(net, [task]), layer) for task in net.tasks])
+    seen: list[MultitaskGraph] = []
+
+    def drops(candidate: MultitaskGraph) -> dict[str, float]:
+        seen.append(candidate)
+        return dict.fromkeys(net.tasks, 0.0 if candidate.spaces.sizes[layer] >= units else 1e3)
+
+    given = pruning(net, Budget(None, dict.fromkeys(net.tasks, 1.0)), drops=drops)
+    options = METHODS.parse_options("share", {**QUICK, "share_recover": 2})
+    found = list(_common(net, given, options, pruned))
+    # Alone, sets of one, two and three tasks need as many units of the layer, and in common all sets need all.
+    assert bool(found) is (units == 1)
+    other = [space for space in net.prunable if space != layer]
+    shrunk = any(candidate.spaces.sizes[space] < net.spaces.sizes[space] for candidate in seen for space in other)
+    assert shrunk is (units == 1)
 
 
 def test_choices_leave_out_the_best_moves_one_after_another() -> None:

@@ -19,10 +19,11 @@ from pamc.graph import MultitaskGraph, compact, cost, stack
 from pamc.prune.assembly import cheapest_blocks, joined, macs_of_sets
 from pamc.prune.drops import used_up
 from pamc.prune.iterative import prune_iteratively, prune_layer_first
-from pamc.prune.layers import common_layer, dearest_layer
+from pamc.prune.layers import common_layer, dearest_layer, layer_by_itself
 from pamc.prune.methods.taylor import TaylorOptions, taylor, taylor_around, taylor_step, train_and_score
 from pamc.prune.options import prune_step
 from pamc.prune.registry import METHODS, Checkpoints, Pruning
+from pamc.prune.search import OutdoneError
 from pamc.prune.sharing import share_to
 from pamc.prune.state import Cut, State
 from pamc.registry import did_you_mean, method_names
@@ -108,7 +109,7 @@ def share(net: MultitaskGraph, pruning: Pruning, options: ShareOptions) -> Multi
         shared = _shared(stack(net, parts.values()), own, options)
         found += [shared, *_trimmed(shared, own, options, alone)]
     if options.race:
-        found += [*_common(net, pruning, options, alone), *_merged(pruning, options)]
+        found += [*_common(net, pruning, options, separate), *_merged(pruning, options)]
     free = _best_of(net, found, pruning, None)
     if options.ceiling is None:
         return free
@@ -149,18 +150,30 @@ def _trimmed(
 
 
 def _common(
-    net: MultitaskGraph, pruning: Pruning, options: ShareOptions, alone: NDArray[np.float64]
+    net: MultitaskGraph, pruning: Pruning, options: ShareOptions, separate: MultitaskGraph
 ) -> Iterator[MultitaskGraph]:
-    """The networks as they came, of which the layer of the dearest units is made common and pruned first."""
+    """The networks as they came, of which the layer of the dearest units is made common and pruned first; nothing where
+    what is left of it costs more than that layer of the networks pruned alone."""
     own = replace(pruning, checkpoints=_Named(pruning.checkpoints, "common"))
     layer = dearest_layer(net, pruning.workload)
+
+    def macs(net: MultitaskGraph) -> float:
+        return pruning.macs(layer_by_itself(net, layer))
+
+    def cheaper(pruned: MultitaskGraph) -> bool:
+        return macs(pruned) < macs(separate)
+
+    start, step = common_layer(net, layer), taylor_step(own, options)
     try:
-        pruned = prune_layer_first(common_layer(net, layer), own, options, taylor_step(own, options), layer=layer)
+        pruned = prune_layer_first(start, own, options, step, layer=layer, worth=cheaper)
+    except OutdoneError:
+        pruning.progress.note(f"a common layer {layer} would cost more than one for each task")
+        return
     except GoalMissedError:
         pruning.progress.note(f"no common layer {layer} keeps the budget")
         return
     yield pruned
-    yield from _trimmed(pruned, own, options, alone)
+    yield from _trimmed(pruned, own, options, macs_of_sets(separate))
 
 
 def _merged(pruning: Pruning, options: ShareOptions) -> Iterator[MultitaskGraph]:
