@@ -20,7 +20,7 @@ from pamc.merge import Calibration
 from pamc.prune import METHODS, Budget
 from pamc.prune.assembly import Block, cheapest_blocks, macs_of_sets
 from pamc.prune.layers import dearest_layer, one_unit_each
-from pamc.prune.methods.share import _best_tried, _common, _trimmed
+from pamc.prune.methods.share import _best_tried, _common, _merged, _trimmed
 from pamc.prune.moves import prune_to
 from pamc.prune.sharing import _pairs, responses, share_to
 from pamc.train import Recipe
@@ -322,6 +322,15 @@ def test_a_layer_in_common_that_costs_more_than_one_for_each_task_is_not_gone_on
     other = [space for space in net.prunable if space != layer]
     shrunk = any(candidate.spaces.sizes[space] < net.spaces.sizes[space] for candidate in seen for space in other)
     assert shrunk is (units == 1)
+
+
+def test_networks_of_several_tasks_are_searched_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, seen = separate(), []
+    monkeypatch.setattr("pamc.prune.methods.share.taylor", lambda net, _, options: seen.append(options.restarts) or net)
+    given = replace(pruning(net, Budget(None, dict.fromkeys(net.tasks, 1.0))), merged=lambda name: net)
+    for restarts in (1, 4):
+        list(_merged(given, METHODS.parse_options("share", {"merges": ["concat"], "restarts": restarts})))
+    assert seen == [1, 2]
 
 
 def test_choices_leave_out_the_best_moves_one_after_another() -> None:

@@ -69,7 +69,7 @@ def _smoke(net: str, **options: object) -> Setup:
 
 
 SMALL = Sizes(4000, 2000, 4000)
-STEPS: Options = {"step": 0.25, "recover": 40, "halvings": 1, "detours": 1, "attempts": 3, "restarts": 2}
+STEPS: Options = {"step": 0.25, "recover": 40, "halvings": 1, "detours": 1, "attempts": 3, "restarts": 4}
 # Sharing starts from the networks that row B1 has pruned, within their whole budgets.
 QUICK: Mapping[str, Options] = {
     "taylor": STEPS,

@@ -41,8 +41,8 @@ CLEARLY = 0.5
 
 @dataclass(frozen=True)
 class ShareOptions(TaylorOptions):
-    """Options of ``taylor`` for the networks alone, and for sharing: the fraction of its budget that a network alone
-    may use up, so that something is left to pay for sharing, and how many times the cost of the same network pruned
+    """Options of ``taylor`` for the networks alone, of which more searches cost little, and for sharing: the fraction
+    of its budget that a network alone may use up, so that something is left to pay for sharing, and how many times the cost of the same network pruned
     within its whole budget that may take, or the whole budget is used up; the fraction of the expected cost that one
     step saves, its mini-batches, how many choices of pairs are tried in it, and for how many mini-batches each; the
     least correlation of two units that may become one, and the calibration samples it is measured on; whether sharing
@@ -51,6 +51,7 @@ class ShareOptions(TaylorOptions):
     makes the expected cost least, where no task set may cost more than ``ceiling`` times what its networks cost pruned
     alone; None: whatever it costs."""
 
+    restarts: int = 4
     alone: float = 0.5
     alone_cost: float = 1.2
     race: bool = True
@@ -184,10 +185,12 @@ def _merged(pruning: Pruning, options: ShareOptions) -> Iterator[MultitaskGraph]
     """
     if pruning.merged is None:
         return
+    # Of several tasks a later search takes as long as the first.
+    fewer = replace(options, restarts=min(options.restarts, TaylorOptions.restarts))
     for name in options.merges:
         own = replace(pruning, checkpoints=_Named(pruning.checkpoints, name))
         try:
-            yield taylor(pruning.merged(name), own, options)
+            yield taylor(pruning.merged(name), own, fewer)
         except GoalMissedError:
             pruning.progress.note(f"no network merged by '{name}' keeps the budget")
 
