@@ -42,14 +42,14 @@ CLEARLY = 0.5
 @dataclass(frozen=True)
 class ShareOptions(TaylorOptions):
     """Options of ``taylor`` for the networks alone, of which more searches cost little, and for sharing: the fraction
-    of its budget that a network alone may use up, so that something is left to pay for sharing, and how many times the cost of the same network pruned
-    within its whole budget that may take, or the whole budget is used up; the fraction of the expected cost that one
-    step saves, its mini-batches, how many choices of pairs are tried in it, and for how many mini-batches each; the
-    least correlation of two units that may become one, and the calibration samples it is measured on; whether sharing
-    also starts from networks that all leave a part of their budgets, and from networks that all use up the whole; and
-    the merge methods whose networks are pruned to take part in that race. Each task is taken from the result that
-    makes the expected cost least, where no task set may cost more than ``ceiling`` times what its networks cost pruned
-    alone; None: whatever it costs."""
+    of its budget that a network alone may use up, so that something is left to pay for sharing, and how many times the
+    cost of the same network pruned within its whole budget that may take, or the whole budget is used up; the fraction
+    of the expected cost that one step saves, its mini-batches, how many choices of pairs are tried in it, and for how
+    many mini-batches each; the least correlation of two units that may become one, and the calibration samples it is
+    measured on; whether sharing also starts from networks that all leave a part of their budgets, and from networks
+    that all use up the whole; and the merge methods whose networks are pruned to take part in that race. Each task is
+    taken from the result that makes the expected cost least, where no task set may cost more than ``ceiling`` times
+    what its networks cost pruned alone; None: whatever it costs."""
 
     restarts: int = 4
     alone: float = 0.5
