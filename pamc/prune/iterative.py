@@ -17,6 +17,8 @@ __all__ = ["LAYER_FIRST", "prune_iteratively", "prune_layer_first"]
 
 LAYER_FIRST = 0.8
 """The part of the budgets within which a layer is pruned by itself, before the others are."""
+LAYER_FIRST_ONE = 1
+"""The restart that goes layer first; a single search does not."""
 
 
 def prune_iteratively(
@@ -55,7 +57,7 @@ def prune_layer_first(
     schedule: Schedule,
     step: Step,
     finished: int = 0,
-    restart: int = 1,
+    restart: int = LAYER_FIRST_ONE,
     layer: str | None = None,
     beat: float = math.inf,
     worth: Callable[[MultitaskGraph], bool] | None = None,
@@ -87,11 +89,12 @@ def _cheapest_of_restarts(
 ) -> MultitaskGraph:
     best: MultitaskGraph | None = None
     count = schedule.restarts
-    # Layer first mostly ends lower, and what is cheap already spares the later ones most of their time.
-    for place, restart in enumerate([*range(1, count, 2), *range(0, count, 2)], 1):
+    # Layer first mostly ends lower, and what is cheap already spares the later ones most of their time. It takes long
+    # each time, so there is one.
+    for place, restart in enumerate(sorted(range(count), key=lambda restart: restart != LAYER_FIRST_ONE), 1):
         before = math.inf if best is None else pruning.macs(best)
         try:
-            if restart % 2:
+            if restart == LAYER_FIRST_ONE:
                 found = prune_layer_first(net, pruning, schedule, step, finished, restart, beat=before)
             else:
                 search = Search(pruning, schedule, step, restart, beat=before)
@@ -101,7 +104,7 @@ def _cheapest_of_restarts(
             continue
         except GoalMissedError:
             # What a search of all layers cannot heal hardly depends on the order of mini-batches.
-            if best is None and restart % 2 == 0:
+            if best is None and restart != LAYER_FIRST_ONE:
                 raise
             continue
         now = pruning.macs(found)

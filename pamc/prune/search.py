@@ -42,8 +42,8 @@ class Schedule:
     found it goes on, by steps of half the size once larger ones went too far, until they were halved ``halvings``
     times. Then, ``detours`` times, what the step that went too far took is spared, and others go. A candidate that
     misses by little is fine-tuned up to ``attempts`` times. The whole search for an accuracy budget starts ``restarts``
-    times, with other mini-batches, and the cheapest network is kept: which units go first decides where it ends. Half
-    of them, the ones that run first, prune the layer of the dearest units first, and all else from there."""
+    times, with other mini-batches, and the cheapest network is kept: which units go first decides where it ends. Of
+    several, the one that runs first prunes the layer of the dearest units first, and all else from there."""
 
     step: float = 0.12
     recover: int = 60
