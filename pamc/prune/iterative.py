@@ -57,7 +57,6 @@ def prune_layer_first(
     schedule: Schedule,
     step: Step,
     finished: int = 0,
-    restart: int = LAYER_FIRST_ONE,
     layer: str | None = None,
     beat: float = math.inf,
     worth: Callable[[MultitaskGraph], bool] | None = None,
@@ -75,11 +74,11 @@ def prune_layer_first(
     }
     own = replace(pruning, budget=replace(budget, max_drop=parts, fraction=LAYER_FIRST * budget.fraction))
     layer = layer or dearest_layer(net, pruning.workload)
-    alone = Search(own, replace(schedule, detours=0), step, restart, layer)
+    alone = Search(own, replace(schedule, detours=0), step, LAYER_FIRST_ONE, layer)
     lean = alone.within(alone.start(net, finished))
     if worth is not None and not worth(lean.state.net):
         raise OutdoneError
-    everything = Search(pruning, schedule, step, restart, beat=beat)
+    everything = Search(pruning, schedule, step, LAYER_FIRST_ONE, beat=beat)
     start = replace(everything.start(lean.state.net, finished), path=f"{lean.path}a")
     return everything.within(start).state.net
 
@@ -95,7 +94,7 @@ def _cheapest_of_restarts(
         before = math.inf if best is None else pruning.macs(best)
         try:
             if restart == LAYER_FIRST_ONE:
-                found = prune_layer_first(net, pruning, schedule, step, finished, restart, beat=before)
+                found = prune_layer_first(net, pruning, schedule, step, finished, beat=before)
             else:
                 search = Search(pruning, schedule, step, restart, beat=before)
                 found = search.within(search.start(net, finished)).state.net

@@ -226,9 +226,7 @@ class Search:
             snapshot = replace(snapshot, state=State(net), weights=balanced(self.pruning, snapshot.weights, drops))
             attempt += 1
 
-    def smallest(
-        self, descent: Descent, proven: Snapshot | None, beat: float = math.inf
-    ) -> tuple[Snapshot | None, str | None]:
+    def smallest(self, descent: Descent, proven: Snapshot | None, beat: float) -> tuple[Snapshot | None, str | None]:
         """Bisect: a candidate that keeps the budget moves the lower end up, one that breaks it the upper end down.
 
         ``proven`` is the first snapshot where it is known to keep the budget. What does not cost less than ``beat`` is
