@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 
 from pamc.errors import GoalMissedError
@@ -12,8 +11,9 @@ from pamc.prune.drops import excess
 from pamc.prune.layers import dearest_layer
 from pamc.prune.registry import Pruning
 from pamc.prune.search import OutdoneError, Schedule, Search, Step
+from pamc.prune.snapshots import Snapshot
 
-__all__ = ["LAYER_FIRST", "prune_iteratively", "prune_layer_first"]
+__all__ = ["LAYER_FIRST", "prune_after_layer", "prune_iteratively", "prune_layer"]
 
 LAYER_FIRST = 0.8
 """The part of the budgets within which a layer is pruned by itself, before the others are."""
@@ -51,36 +51,30 @@ def prune_iteratively(
     return net
 
 
-def prune_layer_first(
-    net: MultitaskGraph,
-    pruning: Pruning,
-    schedule: Schedule,
-    step: Step,
-    finished: int = 0,
-    layer: str | None = None,
-    beat: float = math.inf,
-    worth: Callable[[MultitaskGraph], bool] | None = None,
-) -> MultitaskGraph:
-    """One search for an accuracy budget that prunes a ``layer`` first (None: that of the dearest units), while the
-    others are whole.
-
-    They make up for what it loses, so it ends with fewer units than where all are pruned at once. Raises
-    GoalMissedError when the budget cannot be kept, and OutdoneError where the network with that layer pruned
-    is not ``worth`` going on, or a task by itself has no candidate that costs less than ``beat``.
-    """
+def prune_layer(
+    net: MultitaskGraph, pruning: Pruning, schedule: Schedule, step: Step, layer: str, finished: int = 0
+) -> Snapshot:
+    """The network with a ``layer`` pruned by itself, within a part of the budgets, and the tasks that can lose no more
+    of it. Raises GoalMissedError when the budget cannot be kept."""
     budget = pruning.budget
     parts = {
         task: drop if finished & net.task_set([task]) else LAYER_FIRST * drop for task, drop in budget.max_drop.items()
     }
     own = replace(pruning, budget=replace(budget, max_drop=parts, fraction=LAYER_FIRST * budget.fraction))
-    layer = layer or dearest_layer(net, pruning.workload)
-    alone = Search(own, replace(schedule, detours=0), step, LAYER_FIRST_ONE, layer)
-    lean = alone.within(alone.start(net, finished))
-    if worth is not None and not worth(lean.state.net):
-        raise OutdoneError
-    everything = Search(pruning, schedule, step, LAYER_FIRST_ONE, beat=beat)
-    start = replace(everything.start(lean.state.net, finished), path=f"{lean.path}a")
-    return everything.within(start).state.net
+    search = Search(own, replace(schedule, detours=0), step, LAYER_FIRST_ONE, layer)
+    return search.within(search.start(net, finished))
+
+
+def prune_after_layer(
+    lean: Snapshot, pruning: Pruning, schedule: Schedule, step: Step, finished: int = 0, beat: float = math.inf
+) -> MultitaskGraph:
+    """The search for an accuracy budget from a network of which a layer was pruned before the others.
+
+    They make up for what it lost, so it ends with fewer units than where all are pruned at once. Raises OutdoneError
+    where a task by itself has no candidate that costs less than ``beat``.
+    """
+    search = Search(pruning, schedule, step, LAYER_FIRST_ONE, beat=beat)
+    return search.within(replace(search.start(lean.state.net, finished), path=f"{lean.path}a")).state.net
 
 
 def _cheapest_of_restarts(
@@ -94,7 +88,9 @@ def _cheapest_of_restarts(
         before = math.inf if best is None else pruning.macs(best)
         try:
             if restart == LAYER_FIRST_ONE:
-                found = prune_layer_first(net, pruning, schedule, step, finished, beat=before)
+                layer = dearest_layer(net, pruning.workload)
+                lean = prune_layer(net, pruning, schedule, step, layer, finished)
+                found = prune_after_layer(lean, pruning, schedule, step, finished, before)
             else:
                 search = Search(pruning, schedule, step, restart, beat=before)
                 found = search.within(search.start(net, finished)).state.net

@@ -23,16 +23,19 @@ def dearest_layer(net: MultitaskGraph, workload: Mapping[int, float]) -> str:
     return max(net.prunable, key=dearest)
 
 
-def common_layer(net: MultitaskGraph, layer: str) -> MultitaskGraph:
-    """The network in which every unit of a space, and all that they read, is there for all tasks; links that are new
-    have weights of 0."""
+def common_layer(net: MultitaskGraph, layer: str, tasks: int) -> MultitaskGraph:
+    """The network in which every unit of a space that one of the ``tasks``, a mask, owns, and all that it reads, is
+    there for all of them; links that are new have weights of 0."""
     common, waiting = {layer}, [layer]
     while waiting:
         read = net.graph.read_by(waiting.pop()) & set(net.prunable) - common
         common |= read
         waiting += read
-    everybody = {space: np.full(net.spaces.sizes[space], net.everyone, DTYPE) for space in common}
-    return tighten(net.with_owners(everybody))
+    mine = DTYPE(tasks)
+    owners = {
+        space: np.where(net.owners[space] & mine, net.owners[space] | mine, net.owners[space]) for space in common
+    }
+    return tighten(net.with_owners(owners))
 
 
 def one_unit_each(net: MultitaskGraph, *layers: str) -> MultitaskGraph:

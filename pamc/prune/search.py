@@ -65,7 +65,7 @@ NEAR_MISS = 1.5
 
 
 class OutdoneError(Exception):
-    """A search that is not gone on with: what it could find would cost more than what is there."""
+    """A search that is not gone on with: what it could find would cost no less than what is there."""
 
 
 class Search:
@@ -257,6 +257,7 @@ class Search:
         """The smallest network found that keeps every task's budget: from each one found the descent goes on.
 
         Once small steps fail at some of the tasks, those are finished: the others' cost goes on falling without them.
+        The result says which are.
         """
         first, net, finished = start, start.state.net, start.finished
         # What computes as the originals do needs no training to keep the budget, and small data would only harm it.
@@ -297,7 +298,7 @@ class Search:
                 detours += 1
                 best = replace(best, spared=united(best.spared, descent.snapshots[1].lost))
         if best is not None:
-            return best
+            return replace(best, finished=finished)
         if kept:
             return first
         _, drops = self.candidate(0, start)

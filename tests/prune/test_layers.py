@@ -6,15 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pamc.graph import MultitaskGraph, expected_macs, restrict, uniform_workload, verify_multitask
+from pamc.graph import MultitaskGraph, cost, expected_macs, restrict, uniform_workload, verify_multitask
 from pamc.graph.owners import serving
-from pamc.prune import METHODS, Budget
-from pamc.prune.iterative import LAYER_FIRST, prune_layer_first
+from pamc.prune import METHODS, Budget, Pruning
+from pamc.prune.iterative import LAYER_FIRST, prune_after_layer, prune_layer
 from pamc.prune.layers import common_layer, dearest_layer, layer_by_itself, one_unit_each
 from pamc.prune.methods.taylor import taylor_step
 from pamc.prune.moves import Rules, prune_to
 from pamc.prune.options import prune_step
-from pamc.prune.search import Schedule
+from pamc.prune.search import Schedule, Step
 from pamc.prune.state import Cut, State
 from pamc.train import Recipe
 from tests.prune.nets import assert_only_others_shrank, assert_same_answers, pruning, separate, shared
@@ -26,6 +26,13 @@ def stakes(net: MultitaskGraph, precious: str = "") -> Mapping[str, np.ndarray]:
     """Every unit matters as much as the others, those of a precious layer far more."""
     shape = {space: (len(net.tasks) + 1, net.spaces.sizes[space]) for space in net.prunable}
     return {space: np.full(size, 1e6 if space == precious else 1.0) for space, size in shape.items()}
+
+
+def layer_first(
+    net: MultitaskGraph, layer: str, given: Pruning, schedule: Schedule, step: Step, finished: int = 0
+) -> MultitaskGraph:
+    lean = prune_layer(net, given, schedule, step, layer, finished)
+    return prune_after_layer(lean, given, schedule, step, finished)
 
 
 @pytest.mark.parametrize("name", ["lenet", "small_resnet", "small_mobilenet"])
@@ -44,12 +51,23 @@ def test_the_dearest_layer_is_the_one_where_a_unit_saves_most(name: str) -> None
 def test_a_common_layer_changes_no_answer(name: str) -> None:
     net = separate(name)
     layer = net.prunable[0]
-    common = verify_multitask(common_layer(net, layer), "common")
+    common = verify_multitask(common_layer(net, layer, net.everyone), "common")
     assert (common.owners[layer] == net.everyone).all()
     # In a residual network a layer reads itself, by way of others.
     others = [space for space in net.prunable if (common.owners[space] != net.everyone).any()]
     assert others and all((common.owners[space] == net.owners[space]).all() for space in others)
     assert_same_answers(net, common, net.tasks)
+
+
+@pytest.mark.parametrize("name", ["lenet", "small_resnet", "small_mobilenet"])
+def test_a_layer_in_common_to_some_leaves_the_others_as_they_are(name: str) -> None:
+    net = separate(name)
+    layer = net.prunable[0]
+    some = net.task_set(["a", "c"])
+    common = verify_multitask(common_layer(net, layer, some), "common")
+    assert set(common.owners[layer].tolist()) == {some, net.task_set(["b"])}
+    assert_same_answers(net, common, net.tasks)
+    assert cost(common, net.task_set(["b"])) == cost(net, net.task_set(["b"]))
 
 
 def test_one_unit_is_left_for_every_task() -> None:
@@ -107,7 +125,7 @@ def test_one_layer_is_pruned_within_a_part_of_the_budgets_then_all_else() -> Non
         return state, pruned
 
     given = pruning(net, Budget(None, {"a": 0.7}), workload={1: 1.0}, drops=drops)
-    small = prune_layer_first(net, given, replace(QUICK, step=0.05), step)
+    small = layer_first(net, layer, given, replace(QUICK, step=0.05), step)
     cut = layers_cut(steps)
     only = next(place for place, layers in enumerate(cut) if layers - {layer})
     assert only > 1 and all(layers <= {layer} for layers in cut[:only])
@@ -124,7 +142,7 @@ def test_a_layer_of_one_unit_is_left_as_it_is() -> None:
     net = one_unit_each(net, layer)
     given = pruning(net, Budget(None, {"a": 101.0}), workload={1: 1.0})
     options = METHODS.parse_options("taylor", {"recover": 1, "epochs": 0})
-    small = prune_layer_first(net, given, options, taylor_step(given, options), layer=layer)
+    small = layer_first(net, layer, given, options, taylor_step(given, options))
     assert small.spaces.sizes[layer] == 1
     assert expected_macs(small, {1: 1.0}) < 0.5 * expected_macs(net, {1: 1.0})
 
@@ -139,5 +157,6 @@ def test_finished_tasks_keep_their_answers_and_their_whole_budgets(finished: int
 
     given = pruning(net, Budget(None, dict.fromkeys(net.tasks, 100.0)), drops=drops)
     options = METHODS.parse_options("taylor", {"recover": 2, "epochs": 1})
-    small = prune_layer_first(net, given, options, taylor_step(given, options), finished)
+    layer = dearest_layer(net, given.workload)
+    small = layer_first(net, layer, given, options, taylor_step(given, options), finished)
     assert_only_others_shrank(net, small, finished)

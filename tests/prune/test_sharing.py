@@ -14,7 +14,7 @@ from pamc.errors import ConfigError
 from pamc.graph import MultitaskGraph, compact, cost, expected_macs, restrict, stack, uniform_workload, verify_multitask
 from pamc.graph.interpret import evaluate, parts, read_values
 from pamc.graph.ops import Flatten
-from pamc.graph.owners import all_task_sets
+from pamc.graph.owners import DTYPE, all_task_sets
 from pamc.merge import METHODS as MERGE_METHODS
 from pamc.merge import Calibration
 from pamc.prune import METHODS, Budget
@@ -39,6 +39,11 @@ def alone(net: MultitaskGraph, fraction: float = 0.5) -> dict[str, MultitaskGrap
         stake = {space: rng.random((2, one.spaces.sizes[space])) for space in one.prunable}
         found[task] = compact(prune_to(one, stake, {1: 1.0}, fraction * cost(one, 1).macs))
     return found
+
+
+def first_units(net: MultitaskGraph, layer: str, count: int) -> MultitaskGraph:
+    """The network of one task with only the first units of a layer."""
+    return compact(net.with_owners({layer: np.where(np.arange(net.spaces.sizes[layer]) < count, 1, 0).astype(DTYPE)}))
 
 
 def stakes(net: MultitaskGraph) -> dict[str, np.ndarray]:
@@ -307,7 +312,7 @@ def test_a_layer_in_common_pruned_first_counts_in_the_race_where_it_is_cheaper(m
 def test_a_layer_in_common_that_costs_more_than_one_for_each_task_is_not_gone_on_with(units: int) -> None:
     net = separate()
     layer = dearest_layer(net, WORKLOAD)
-    pruned = stack(net, [one_unit_each(restrict(net, [task]), layer) for task in net.tasks])
+    pruned = {task: one_unit_each(restrict(net, [task]), layer) for task in net.tasks}
     seen: list[MultitaskGraph] = []
 
     def drops(candidate: MultitaskGraph) -> dict[str, float]:
@@ -322,6 +327,29 @@ def test_a_layer_in_common_that_costs_more_than_one_for_each_task_is_not_gone_on
     other = [space for space in net.prunable if space != layer]
     shrunk = any(candidate.spaces.sizes[space] < net.spaces.sizes[space] for candidate in seen for space in other)
     assert shrunk is (units == 1)
+
+
+@pytest.mark.parametrize("units, leaves", [(1, True), (5, False)])
+def test_who_needs_more_of_a_layer_leaves_it_where_that_is_cheaper(units: int, leaves: bool) -> None:
+    net = separate()
+    layer, c = dearest_layer(net, WORKLOAD), net.task_set(["c"])
+    whole = {task: first_units(restrict(net, [task]), layer, units) for task in net.tasks}
+
+    def drops(candidate: MultitaskGraph) -> dict[str, float]:
+        owners = candidate.owners[layer]
+        # With others it needs three units.
+        enough = (owners == c).any() or np.count_nonzero(owners & c) >= 3
+        return {"a": 0.0, "b": 0.0, "c": 0.0 if enough else 1e3}
+
+    given = pruning(net, Budget(None, dict.fromkeys(net.tasks, 1.0)), drops=drops)
+    found = next(_common(net, given, METHODS.parse_options("share", {**QUICK, "share_recover": 2}), whole))
+    owners = verify_multitask(found, "common").owners[layer]
+    if leaves:
+        assert sorted(owners) == [net.everyone ^ c, c]
+        assert_same_answers(whole["c"], found, ["c"])
+    else:
+        # Others may be released from some of them later on.
+        assert np.count_nonzero(owners & c) == 3 and (owners == net.everyone).any()
 
 
 def test_networks_of_several_tasks_are_searched_less_often(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from pamc.graph.serial import dump, load
 
 __all__ = ["VERSION", "Store"]
 
-VERSION = 6
+VERSION = 7
 """Raise it when the code of a suite, or of pamc, changes what comes out: kept results are then not used."""
 
 TRAINED = 1

@@ -15,16 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pamc.errors import ConfigError, GoalMissedError
-from pamc.graph import MultitaskGraph, compact, cost, stack
+from pamc.graph import MultitaskGraph, compact, cost, name_of, restrict, stack
 from pamc.prune.assembly import cheapest_blocks, joined, macs_of_sets
 from pamc.prune.drops import used_up
-from pamc.prune.iterative import prune_iteratively, prune_layer_first
+from pamc.prune.iterative import prune_after_layer, prune_iteratively, prune_layer
 from pamc.prune.layers import common_layer, dearest_layer, layer_by_itself
 from pamc.prune.methods.taylor import TaylorOptions, taylor, taylor_around, taylor_step, train_and_score
 from pamc.prune.options import prune_step
 from pamc.prune.registry import METHODS, Checkpoints, Pruning
-from pamc.prune.search import OutdoneError
 from pamc.prune.sharing import share_to
+from pamc.prune.snapshots import Snapshot
 from pamc.prune.state import Cut, State
 from pamc.registry import did_you_mean, method_names
 from pamc.train import Recipe, fit
@@ -110,7 +110,7 @@ def share(net: MultitaskGraph, pruning: Pruning, options: ShareOptions) -> Multi
         shared = _shared(stack(net, parts.values()), own, options)
         found += [shared, *_trimmed(shared, own, options, alone)]
     if options.race:
-        found += [*_common(net, pruning, options, separate), *_merged(pruning, options)]
+        found += [*_common(net, pruning, options, whole), *_merged(pruning, options)]
     free = _best_of(net, found, pruning, None)
     if options.ceiling is None:
         return free
@@ -151,30 +151,63 @@ def _trimmed(
 
 
 def _common(
-    net: MultitaskGraph, pruning: Pruning, options: ShareOptions, separate: MultitaskGraph
+    net: MultitaskGraph, pruning: Pruning, options: ShareOptions, whole: Mapping[str, MultitaskGraph]
 ) -> Iterator[MultitaskGraph]:
     """The networks as they came, of which the layer of the dearest units is made common and pruned first; nothing where
-    what is left of it costs more than that layer of the networks pruned alone."""
-    own = replace(pruning, checkpoints=_Named(pruning.checkpoints, "common"))
-    layer = dearest_layer(net, pruning.workload)
+    what is left of it costs no less than that layer of the networks pruned alone."""
+    layer, separate = dearest_layer(net, pruning.workload), compact(stack(net, whole.values()))
 
     def macs(net: MultitaskGraph) -> float:
         return pruning.macs(layer_by_itself(net, layer))
 
-    def cheaper(pruned: MultitaskGraph) -> bool:
-        return macs(pruned) < macs(separate)
-
-    start, step = common_layer(net, layer), taylor_step(own, options)
-    try:
-        pruned = prune_layer_first(start, own, options, step, layer=layer, worth=cheaper)
-    except OutdoneError:
+    least, best = math.inf, None
+    for together, lean in _fewer_in_common(net, pruning, options, whole, layer):
+        now = macs(lean.state.net)
+        if now >= least:
+            break
+        least, best = now, (together, lean)
+    if best is None or least >= macs(separate):
         pruning.progress.note(f"a common layer {layer} would cost more than one for each task")
         return
+    together, lean = best
+    own = _together(pruning, together)
+    try:
+        pruned = prune_after_layer(lean, own, options, taylor_step(own, options), net.everyone & ~together)
     except GoalMissedError:
-        pruning.progress.note(f"no common layer {layer} keeps the budget")
+        pruning.progress.note(f"no network with that layer {layer} keeps the budget")
         return
     yield pruned
     yield from _trimmed(pruned, own, options, macs_of_sets(separate))
+
+
+def _fewer_in_common(
+    net: MultitaskGraph, pruning: Pruning, options: ShareOptions, whole: Mapping[str, MultitaskGraph], layer: str
+) -> Iterator[tuple[int, Snapshot]]:
+    """The layer pruned in common to all tasks, then to those that could have lost more of it, and so on down to two;
+    each with the mask of these tasks. The others have their networks pruned alone."""
+    together = net.everyone
+    while together.bit_count() > 1:
+        parts = [restrict(net, [task]) if together >> bit & 1 else whole[task] for bit, task in enumerate(net.tasks)]
+        start = common_layer(stack(net, parts), layer, together)
+        own = _together(pruning, together)
+        names = name_of(together, net.tasks)
+        try:
+            lean = prune_layer(start, own, options, taylor_step(own, options), layer, net.everyone & ~together)
+        except GoalMissedError:
+            pruning.progress.note(f"no layer {layer} common to {names} keeps the budget")
+            return
+        units = np.count_nonzero(lean.state.net.owners[layer] & together)
+        pruning.progress.note(f"{units} units of {layer} in common to {names}")
+        yield together, lean
+        leaving = lean.finished & together
+        if not leaving:
+            return
+        together &= ~leaving
+
+
+def _together(pruning: Pruning, tasks: int) -> Pruning:
+    """The same with checkpoints of its own for a layer in common to ``tasks``, a mask."""
+    return replace(pruning, checkpoints=_Named(pruning.checkpoints, f"common{tasks}"))
 
 
 def _merged(pruning: Pruning, options: ShareOptions) -> Iterator[MultitaskGraph]:
