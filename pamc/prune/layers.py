@@ -31,11 +31,9 @@ def common_layer(net: MultitaskGraph, layer: str, tasks: int) -> MultitaskGraph:
         read = net.graph.read_by(waiting.pop()) & set(net.prunable) - common
         common |= read
         waiting += read
-    mine = DTYPE(tasks)
-    owners = {
-        space: np.where(net.owners[space] & mine, net.owners[space] | mine, net.owners[space]) for space in common
-    }
-    return tighten(net.with_owners(owners))
+    mine, owners = DTYPE(tasks), {space: net.owners[space] for space in common}
+    united = {space: np.where(vector & mine, vector | mine, vector) for space, vector in owners.items()}
+    return tighten(net.with_owners(united))
 
 
 def one_unit_each(net: MultitaskGraph, *layers: str) -> MultitaskGraph:
