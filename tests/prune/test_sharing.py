@@ -312,7 +312,7 @@ def test_a_layer_in_common_pruned_first_counts_in_the_race_where_it_is_cheaper(m
 def test_a_layer_in_common_that_costs_more_than_one_for_each_task_is_not_gone_on_with(units: int) -> None:
     net = separate()
     layer = dearest_layer(net, WORKLOAD)
-    pruned = {task: one_unit_each(restrict(net, [task]), layer) for task in net.tasks}
+    pruned = stack(net, [one_unit_each(restrict(net, [task]), layer) for task in net.tasks])
     seen: list[MultitaskGraph] = []
 
     def drops(candidate: MultitaskGraph) -> dict[str, float]:
@@ -342,7 +342,9 @@ def test_who_needs_more_of_a_layer_leaves_it_where_that_is_cheaper(units: int, l
         return {"a": 0.0, "b": 0.0, "c": 0.0 if enough else 1e3}
 
     given = pruning(net, Budget(None, dict.fromkeys(net.tasks, 1.0)), drops=drops)
-    found = next(_common(net, given, METHODS.parse_options("share", {**QUICK, "share_recover": 2}), whole))
+    found = next(
+        _common(net, given, METHODS.parse_options("share", {**QUICK, "share_recover": 2}), stack(net, whole.values()))
+    )
     owners = verify_multitask(found, "common").owners[layer]
     if leaves:
         assert sorted(owners) == [net.everyone ^ c, c]

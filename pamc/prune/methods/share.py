@@ -110,7 +110,7 @@ def share(net: MultitaskGraph, pruning: Pruning, options: ShareOptions) -> Multi
         shared = _shared(stack(net, parts.values()), own, options)
         found += [shared, *_trimmed(shared, own, options, alone)]
     if options.race:
-        found += [*_common(net, pruning, options, whole), *_merged(pruning, options)]
+        found += [*_common(net, pruning, options, separate), *_merged(pruning, options)]
     free = _best_of(net, found, pruning, None)
     if options.ceiling is None:
         return free
@@ -151,17 +151,17 @@ def _trimmed(
 
 
 def _common(
-    net: MultitaskGraph, pruning: Pruning, options: ShareOptions, whole: Mapping[str, MultitaskGraph]
+    net: MultitaskGraph, pruning: Pruning, options: ShareOptions, separate: MultitaskGraph
 ) -> Iterator[MultitaskGraph]:
     """The networks as they came, of which the layer of the dearest units is made common and pruned first; nothing where
     what is left of it costs no less than that layer of the networks pruned alone."""
-    layer, separate = dearest_layer(net, pruning.workload), compact(stack(net, whole.values()))
+    layer = dearest_layer(net, pruning.workload)
 
     def macs(net: MultitaskGraph) -> float:
         return pruning.macs(layer_by_itself(net, layer))
 
     least, best = math.inf, None
-    for together, lean in _fewer_in_common(net, pruning, options, whole, layer):
+    for together, lean in _fewer_in_common(net, pruning, options, separate, layer):
         now = macs(lean.state.net)
         if now >= least:
             break
@@ -181,13 +181,13 @@ def _common(
 
 
 def _fewer_in_common(
-    net: MultitaskGraph, pruning: Pruning, options: ShareOptions, whole: Mapping[str, MultitaskGraph], layer: str
+    net: MultitaskGraph, pruning: Pruning, options: ShareOptions, separate: MultitaskGraph, layer: str
 ) -> Iterator[tuple[int, Snapshot]]:
     """The layer pruned in common to all tasks, then to those that could have lost more of it, and so on down to two;
     each with the mask of these tasks. The others have their networks pruned alone."""
     together = net.everyone
     while together.bit_count() > 1:
-        parts = [restrict(net, [task]) if together >> bit & 1 else whole[task] for bit, task in enumerate(net.tasks)]
+        parts = [restrict(net if together >> bit & 1 else separate, [task]) for bit, task in enumerate(net.tasks)]
         start = common_layer(stack(net, parts), layer, together)
         own = _together(pruning, together)
         names = name_of(together, net.tasks)
