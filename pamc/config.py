@@ -237,44 +237,51 @@ def _data(check: Checker, raw: dict[str, Any]) -> DataSpec | None:
     return DataSpec(train, evaluate, references["validation"], model.samples)
 
 
+def _methods(raw: dict[str, Any]) -> tuple[Any, Any]:
+    """The merge method and the pruner of a file. What is not given goes with what is: merge after prune, which ends
+    cheapest, as far as it can do what is asked; else prune after merge."""
+    merge, prune = (entry if isinstance(entry, dict) else {} for entry in (raw.get("merge"), raw.get("prune")))
+    apart = merge.get("method", "separate") == "separate"
+    pruner = prune.get("method", "share" if apart and not _costs(prune) else "taylor")
+    return merge.get("method", "separate" if pruner == "share" else "pam"), pruner
+
+
+def _costs(prune: dict[str, Any]) -> bool:
+    """Whether the budget is one of MACs."""
+    budget = prune.get("budget")
+    return isinstance(budget, dict) and not COSTS.isdisjoint(budget)
+
+
 def _merge(check: Checker, raw: dict[str, Any]) -> MethodSpec:
-    entry = raw.get("merge", {})
+    entry, (method, _) = raw.get("merge", {}), _methods(raw)
     model = check.model(MergeModel, entry, ("merge",))
-    check.method(merge_methods, "merge", entry, MethodSpec().method)
-    return MethodSpec() if model is None else MethodSpec(model.method, model.options)
+    check.method(merge_methods, "merge", entry, method)
+    return MethodSpec() if model is None else MethodSpec(method, model.options)
 
 
 def _prune(check: Checker, raw: dict[str, Any]) -> PruneSpec:
-    entry = raw.get("prune", {})
+    entry, (merge, method) = raw.get("prune", {}), _methods(raw)
     model = check.model(PruneModel, entry, ("prune",))
     if not isinstance(entry, dict):
         return PruneSpec()
-    check.method(prune_methods, "prune", entry, PruneSpec().method)
-    method, budget = entry.get("method"), entry.get("budget")
-    costs = isinstance(budget, dict) and not COSTS.isdisjoint(budget)
-    if method == "none" and costs:
+    check.method(prune_methods, "prune", entry, method)
+    budget = entry.get("budget")
+    if method == "none" and _costs(entry):
         check.add(("prune", "budget"), "a budget of MACs has no meaning with method none", key=True)
-    if method == "share":
-        _share(check, raw, costs)
+    # The pruner refuses these too, but only after the networks were pruned alone.
+    if method == "share" and _costs(entry):
+        cure = "budget: {max_drop: 1.0}, or another pruner"
+        check.add(("prune", "budget"), "pruner 'share' works to an accuracy budget", key=True, cure=cure)
+    if method == "share" and merge != "separate" and merge in method_names("merge"):
+        what = f"pruner 'share' merges by itself, and cannot start from merge method '{merge}'"
+        check.add(("prune", "method"), what, cure="merge: {method: separate}")
     if isinstance(budget, dict) and budget.keys() <= BUDGETS and sum(v is not None for v in budget.values()) != 1:
         what = "prune.budget must hold exactly one of max_drop, macs and expected_macs"
         check.add(("prune", "budget"), what, cure="budget: {max_drop: 1.0} or budget: {macs: 0.4}")
     if model is None:
         return PruneSpec()
     goal = PruneSpec().budget if model.budget is None else Budget(**model.budget.model_dump())
-    return PruneSpec(model.method, goal, model.options, model.effort)
-
-
-def _share(check: Checker, raw: dict[str, Any], costs: bool) -> None:
-    # The pruner refuses this too, but only after the networks were pruned alone.
-    if costs:
-        cure = "budget: {max_drop: 1.0}, or another pruner"
-        check.add(("prune", "budget"), "pruner 'share' works to an accuracy budget", key=True, cure=cure)
-    merge = raw.get("merge", {})
-    method = merge.get("method", MethodSpec().method) if isinstance(merge, dict) else None
-    if method != "separate" and method in method_names("merge"):
-        what = f"pruner 'share' merges by itself, and cannot start from merge method '{method}'"
-        check.add(("prune", "method"), what, cure="merge: {method: separate}")
+    return PruneSpec(method, goal, model.options, model.effort)
 
 
 def _quantize(check: Checker, value: object) -> QuantizeSpec:

@@ -83,7 +83,7 @@ class DataModel(_Model):
 class MergeModel(_Model):
     """How the networks are merged."""
 
-    method: str = "pam"
+    method: Annotated[str, Field(description="pam where the pruner is another than share")] = "separate"
     options: dict[str, object] = {}
 
 
@@ -109,7 +109,9 @@ class BudgetModel(_Model):
 class PruneModel(_Model):
     """How the merged network is pruned."""
 
-    method: Annotated[str, Field(description="a pruner, or none")] = "taylor"
+    method: Annotated[
+        str, Field(description="a pruner, or none; taylor with a budget of MACs or another merge method than separate")
+    ] = "share"
     budget: BudgetModel | None = None
     effort: Annotated[
         Effort, Field(description="how long the search for the smallest network may take; options go before it")

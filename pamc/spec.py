@@ -89,7 +89,7 @@ class DataSpec:
 class MethodSpec:
     """A merge method and its options, checked against the method's own dataclass."""
 
-    method: str = "pam"
+    method: str = "separate"
     options: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -107,7 +107,7 @@ class Budget:
 class PruneSpec:
     """A pruner (or "none"), its budget and its options; `effort` stands in for options that are not given."""
 
-    method: str = "taylor"
+    method: str = "share"
     budget: Budget = Budget(max_drop=DEFAULT_MAX_DROP)
     options: Mapping[str, object] = field(default_factory=dict)
     effort: Effort = "normal"

@@ -71,8 +71,8 @@ def test_defaults_of_a_two_task_file(load: Load, tmp_path: Path) -> None:
     assert spec.tasks[0].args == {"classes": 10}
     assert [task.loss for task in spec.tasks] == ["cross_entropy", "mse"]
     assert [task.max_drop for task in spec.tasks] == [None, 0.1]
-    assert spec.merge == MethodSpec("pam", {})
-    assert spec.prune == PruneSpec("taylor", Budget(max_drop=1.0), {})
+    assert spec.merge == MethodSpec("separate", {})
+    assert spec.prune == PruneSpec("share", Budget(max_drop=1.0), {})
     assert spec.task_sets == ("article", "tone", "article+tone")
     assert dict(spec.workload) == dict.fromkeys(spec.task_sets, pytest.approx(1 / 3))
     assert (spec.emit, spec.quantize, spec.baseline, spec.seed) == (("onnx",), QuantizeSpec(), True, 0)
@@ -135,6 +135,36 @@ def test_budgets(load: Load) -> None:
     assert (shared.prune.method, shared.prune.budget) == ("share", Budget(max_drop=2.0))
 
 
+@pytest.mark.parametrize(
+    ("given", "merge", "pruner"),
+    [
+        ("prune: {budget: {max_drop: 2}}", "separate", "share"),
+        ("merge: {method: separate}", "separate", "share"),
+        ("prune: {method: share}", "separate", "share"),
+        ("prune: {budget: {macs: 0.4}}", "pam", "taylor"),
+        ("prune: {budget: {expected_macs: 0.4}}", "pam", "taylor"),
+        ("merge: {method: separate}\nprune: {budget: {macs: 0.4}}", "separate", "taylor"),
+        ("merge: {method: concat}", "concat", "taylor"),
+        ("prune: {method: magnitude}", "pam", "magnitude"),
+        ("merge: {method: separate}\nprune: {method: none}", "separate", "none"),
+    ],
+)
+def test_what_is_not_given_goes_with_what_is(load: Load, given: str, merge: str, pruner: str) -> None:
+    spec = load(f"{GOOD}{given}\n")
+    assert (spec.merge.method, spec.prune.method) == (merge, pruner)
+
+
+def test_options_without_a_method_are_those_of_the_default(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pamc.config.prune_methods", prune_methods)
+    assert load(GOOD + "prune: {options: {race: false}}\n").prune.options == {"race": False}
+    (found,) = problems(load, GOOD + "prune: {budget: {macs: 0.4}, options: {race: false}}\n", tmp_path)
+    assert "pruner 'taylor' has no option 'race'" in found
+    (found,) = problems(load, GOOD + "merge: {options: {groups: 2}}\n", tmp_path)
+    assert "unknown merge method 'separate'" in found
+
+
 def test_no_pruning(load: Load) -> None:
     assert load(GOOD + "prune: {method: none}\n").prune.method == "none"
 
@@ -178,12 +208,12 @@ BAD = {
     "reference": (_with('"data.py:train"', "data"), r'data.train must be written "file.py:function", not \'data\''),
     "merge method": (GOOD + "merge: {method: pan}\n", r"6:17: unknown merge method 'pan', did you mean 'pam'\?"),
     "merge option": (
-        GOOD + "merge: {options: {group: 2}}\n",
-        r"6:19: merge method 'pam' has no option 'group', did you mean 'groups'\?",
+        GOOD + "merge: {method: pam, options: {group: 2}}\n",
+        r"6:32: merge method 'pam' has no option 'group', did you mean 'groups'\?",
     ),
     "merge option type": (
-        GOOD + "merge: {options: {groups: many}}\n",
-        r"6:27: option 'groups' of merge method 'pam': must be",
+        GOOD + "merge: {method: pam, options: {groups: many}}\n",
+        r"6:40: option 'groups' of merge method 'pam': must be",
     ),
     "pruner": (GOOD + "prune: {method: tailor}\n", r"unknown pruner 'tailor', did you mean 'taylor'\?"),
     "two budgets": (
@@ -208,8 +238,8 @@ BAD = {
         r"7:24: pruner 'share' works to an accuracy budget",
     ),
     "share after sharing": (
-        GOOD + "prune: {method: share}\n",
-        r"6:17: pruner 'share' merges by itself, and cannot start from merge method 'pam'(.|\n)*method: separate",
+        GOOD + "merge: {method: pam}\nprune: {method: share}\n",
+        r"7:17: pruner 'share' merges by itself, and cannot start from merge method 'pam'(.|\n)*method: separate",
     ),
     "effort": (GOOD + "prune: {effort: quik}\n", r"6:17: prune.effort must be .*, did you mean 'quick'\?"),
     "exporter": (GOOD + "emit: [onx]\n", r"6:8: unknown export format 'onx', did you mean 'onnx'\?"),

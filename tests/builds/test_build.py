@@ -347,6 +347,22 @@ def test_an_accuracy_budget_holds_on_the_evaluation_and_the_validation_data(proj
     assert [entry.max_drop for entry in manifest.tasks] == [4, 4]
 
 
+def test_by_default_networks_are_merged_after_pruning(project: Callable[..., Project]) -> None:
+    short = QUICK.replace("}", ", restarts: 2, share_recover: 4, trials: 1, trial_recover: 2}")
+    mine = project(
+        merge=None,
+        prune=f"{{budget: {{max_drop: 25}}, options: {short}}}",
+        train="{learning_rate: 3e-3}",
+        baseline=None,
+    )
+    bundle, manifest = made(mine.build())
+    assert (manifest.merge.method, manifest.prune.method) == ("separate", "share")
+    for text, entry in manifest.task_sets.items():
+        alone = entry.macs.pruned_separately
+        assert alone is not None and entry.macs.bundle <= alone < 0.5 * entry.macs.separate, text
+    agrees_with_torch(bundle, ["digit", "parity", "digit+parity"])
+
+
 def test_a_goal_that_cannot_be_reached_leaves_nothing(project: Callable[..., Project]) -> None:
     mine = project()
     mine.replace("model.yaml", "macs: 0.6", "macs: 0.001")
