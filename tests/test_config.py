@@ -160,7 +160,7 @@ def test_options_without_a_method_are_those_of_the_default(
     monkeypatch.setattr("pamc.config.prune_methods", prune_methods)
     assert load(GOOD + "prune: {options: {race: false}}\n").prune.options == {"race": False}
     (found,) = problems(load, GOOD + "prune: {budget: {macs: 0.4}, options: {race: false}}\n", tmp_path)
-    assert "pruner 'taylor' has no option 'race'" in found
+    assert "pruner 'taylor' has no option 'race'" in found and "name the one you mean: prune: {method: ...}" in found
     (found,) = problems(load, GOOD + "merge: {options: {groups: 2}}\n", tmp_path)
     assert "unknown merge method 'separate'" in found
 
