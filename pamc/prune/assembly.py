@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pamc.graph import MultitaskGraph, compact, costs_by_tasks, name_of, restrict, stack, tighten
+from pamc.graph import MultitaskGraph, compact, costs_by_tasks, restrict, stack, tighten
 from pamc.graph.owners import DTYPE, members
 
 __all__ = ["Block", "cheapest_blocks", "joined", "macs_of_sets"]
@@ -31,11 +31,6 @@ class Block:
 
     net: MultitaskGraph
     tasks: int
-
-    @property
-    def name(self) -> str:
-        """The tasks in writing."""
-        return name_of(self.tasks, self.net.tasks)
 
     @property
     def macs(self) -> Table:
