@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 import pamc
 from pamc.build import BuildOptions, build
+from pamc.bundle import Manifest
 from pamc.capture import capture
 from pamc.config import load_spec
 from pamc.graph import Graph
@@ -35,19 +36,30 @@ def data():
     x = np.random.default_rng(5).normal(size=(48, *{shape})).astype(np.float32)
     return x, {{}}
 """
-# One pruning step all the way down to the budget, and no fine-tuning.
 MODEL = """\
 name: kit
 tasks:
 {tasks}
 data: {{train: "data.py:data", eval: "data.py:data"}}
+train: {{batch_size: 16, epochs: 0, learning_rate: 1e-4}}
+{rest}
+"""
+# One pruning step all the way down to the budget, and no fine-tuning.
+PRUNED = """\
 merge: {{method: {method}, options: {options}}}
 prune:
   method: taylor
   budget: {{expected_macs: {budget}}}
   options: {{step: 0.95, recover: 1, warmup: 0, epochs: 0}}
-train: {{batch_size: 16, epochs: 0, learning_rate: 1e-4}}
 baseline: false
+"""
+# Few and large steps, but with the race and all that belongs to it.
+SHARED = """\
+prune:
+  budget: {max_drop: 60}
+  options:
+    {step: 0.9, recover: 1, warmup: 0, epochs: 0, halvings: 0, detours: 0, attempts: 1, restarts: 2,
+     share_step: 0.9, share_recover: 1, trials: 2, trial_recover: 1}
 """
 
 
@@ -58,16 +70,14 @@ def write_project(root: Path, name: str, count: int) -> None:
         save_file(network(name, 3 + index, index).state_dict(), root / f"{index}.safetensors")
 
 
-def write_model(root: Path, name: str, count: int, method: str) -> Path:
+def write_model(root: Path, name: str, count: int, rest: str) -> Path:
     tasks = [
         f'  t{index}: {{model: "nets.py:network", args: {{name: {name}, classes: {3 + index}}}, '
         f"weights: {index}.safetensors, metric: accuracy}}"
         for index in range(count)
     ]
-    options = "{samples: 24}" if method == "pam" else "{}"
-    text = MODEL.format(tasks="\n".join(tasks), method=method, options=options, budget=BUDGET)
-    (root / f"{method}.yaml").write_text(text)
-    return root / f"{method}.yaml"
+    (root / "model.yaml").write_text(MODEL.format(tasks="\n".join(tasks), rest=rest))
+    return root / "model.yaml"
 
 
 @pytest.fixture
@@ -84,24 +94,41 @@ def captured_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pamc.build.capture", once)
 
 
+def made(name: str, count: int, rest: str, root: Path, out: Path) -> Manifest:
+    """A bundle of so many networks, whose files all answer as PyTorch does."""
+    write_project(root, name, count)
+    spec = load_spec(write_model(root, name, count, rest))
+    manifest = build(spec, BuildOptions(out, cache_dir=root / "cache"), QuietProgress()).manifest
+    assert manifest is not None
+    assert {check.task_set for check in manifest.verification} == set(spec.task_sets)
+    assert len(spec.task_sets) == 2**count - 1
+    x = np.random.default_rng(9).normal(size=(2, *NETWORKS[name].shape)).astype(np.float32)
+    runtime = pamc.load(out)
+    wanted = {task: output.numpy() for task, output in evaluate(runtime.bundle.net.graph, x).items()}
+    for text in spec.task_sets:
+        for task, answers in runtime.run(x, tasks=text.split("+")).items():
+            assert answers.shape == (2, 3 + int(task[1:]))
+            scale = float(np.abs(wanted[task]).max())
+            assert float(np.abs(answers - wanted[task]).max()) <= 1e-4 * scale, (out.name, text, task)
+    return manifest
+
+
 @pytest.mark.usefixtures("captured_once")
 @pytest.mark.parametrize("name", FAMILIES)
-def test_built_and_verified(name: str, tmp_path: Path) -> None:
-    x = np.random.default_rng(9).normal(size=(2, *NETWORKS[name].shape)).astype(np.float32)
+def test_pruned_after_merging(name: str, tmp_path: Path) -> None:
     for count, method in product((2, 3), ("concat", "pam")):
-        write_project(tmp_path, name, count)
-        spec = load_spec(write_model(tmp_path, name, count, method))
-        out = tmp_path / f"{method}-{count}"
-        manifest = build(spec, BuildOptions(out, cache_dir=tmp_path / "cache"), QuietProgress()).manifest
-        assert manifest is not None
-        assert {check.task_set for check in manifest.verification} == set(spec.task_sets)
-        assert len(spec.task_sets) == 2**count - 1
+        options = "{samples: 24}" if method == "pam" else "{}"
+        rest = PRUNED.format(method=method, options=options, budget=BUDGET)
+        manifest = made(name, count, rest, tmp_path, tmp_path / f"{method}-{count}")
         amounts = [entry.macs for entry in manifest.task_sets.values()]
         assert 0 < sum(amount.bundle for amount in amounts) <= 1.001 * BUDGET * sum(item.separate for item in amounts)
-        runtime = pamc.load(out)
-        wanted = {task: output.numpy() for task, output in evaluate(runtime.bundle.net.graph, x).items()}
-        for text in spec.task_sets:
-            for task, answers in runtime.run(x, tasks=text.split("+")).items():
-                assert answers.shape == (2, 3 + int(task[1:]))
-                scale = float(np.abs(wanted[task]).max())
-                assert float(np.abs(answers - wanted[task]).max()) <= 1e-4 * scale, (out.name, text, task)
+
+
+@pytest.mark.usefixtures("captured_once")
+@pytest.mark.parametrize("name", FAMILIES)
+def test_merged_after_pruning(name: str, tmp_path: Path) -> None:
+    manifest = made(name, 3, SHARED, tmp_path, tmp_path / "kit")
+    assert (manifest.merge.method, manifest.prune.method) == ("separate", "share")
+    for text, entry in manifest.task_sets.items():
+        assert entry.macs.pruned_separately is not None
+        assert 0 < entry.macs.bundle <= entry.macs.pruned_separately < 0.5 * entry.macs.separate, text
