@@ -265,11 +265,11 @@ def _prune(check: Checker, raw: dict[str, Any]) -> PruneSpec:
     if not isinstance(entry, dict):
         return PruneSpec()
     check.method(prune_methods, "prune", entry, method)
-    budget = entry.get("budget")
-    if method == "none" and _costs(entry):
+    budget, costs = entry.get("budget"), _costs(entry)
+    if method == "none" and costs:
         check.add(("prune", "budget"), "a budget of MACs has no meaning with method none", key=True)
     # The pruner refuses these too, but only after the networks were pruned alone.
-    if method == "share" and _costs(entry):
+    if method == "share" and costs:
         cure = "budget: {max_drop: 1.0}, or another pruner"
         check.add(("prune", "budget"), "pruner 'share' works to an accuracy budget", key=True, cure=cure)
     if method == "share" and merge != "separate" and merge in method_names("merge"):

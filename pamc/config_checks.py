@@ -158,12 +158,11 @@ class Checker:
         except ConfigError as error:
             self.add((section, "method"), error.what, cure=error.cure)
             return
-        cure = None
-        if "method" not in entry:
-            cure = f"'{name}' is what is used where none is named; name the one you mean: {section}: {{method: ...}}"
+        unnamed = f"'{name}' is what is used where none is named; name the one you mean: {section}: {{method: ...}}"
         for key, what in registry.check_options(name, options) if isinstance(options, dict) else ():
             unknown = key not in known
-            self.add((section, "options", *([key] if key else [])), what, key=unknown, cure=cure if unknown else None)
+            cure = unnamed if unknown and "method" not in entry else None
+            self.add((section, "options", *([key] if key else [])), what, key=unknown, cure=cure)
 
     def exporters(self, emit: Sequence[str]) -> None:
         """Check the names of export formats."""

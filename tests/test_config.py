@@ -379,8 +379,9 @@ def test_schema_knows_every_key_method_and_exporter() -> None:
     assert set(result["properties"]) == {*FileModel.model_fields, *exporters()}
     assert set(result["required"]) == {"name", "tasks", "data"}
     assert result["additionalProperties"] is False
-    assert "pam" in result["$defs"]["MergeModel"]["properties"]["method"]["enum"]
-    assert {"taylor", "none"} <= set(result["$defs"]["PruneModel"]["properties"]["method"]["enum"])
+    merge, prune = (result["$defs"][name]["properties"]["method"] for name in ("MergeModel", "PruneModel"))
+    assert "pam" in merge["enum"] and {"taylor", "none"} <= set(prune["enum"])
+    assert (merge["default"], prune["default"]) == (MethodSpec().method, PruneSpec().method)
     assert "onnx" in result["properties"]["emit"]["items"]["enum"]
 
 

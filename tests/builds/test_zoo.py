@@ -125,6 +125,7 @@ def test_pruned_after_merging(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("captured_once")
+# VGG is a chain, as the networks of other tests are, and the search of MobileNetV2 takes minutes.
 @pytest.mark.parametrize("name", ["resnet18", "squeezenet", "densenet"])
 def test_merged_after_pruning(name: str, tmp_path: Path) -> None:
     manifest = made(name, 2, SHARED, tmp_path, tmp_path / "kit")
