@@ -22,14 +22,15 @@ LAYER_FIRST_ONE = 1
 
 
 def prune_iteratively(
-    net: MultitaskGraph, pruning: Pruning, schedule: Schedule, step: Step, finished: int = 0
+    net: MultitaskGraph, pruning: Pruning, schedule: Schedule, step: Step, finished: int = 0, *, early: bool = False
 ) -> MultitaskGraph:
     """Run the whole schedule. Raises GoalMissedError when the budget cannot be kept.
 
-    Tasks in the mask ``finished``, which must keep their accuracy budgets, go on answering as they do.
+    Tasks in the mask ``finished``, which must keep their accuracy budgets, go on answering as they do. With ``early``,
+    for a ``step`` that trains longer than a candidate, a descent ends where a candidate on the way breaks the budget.
     """
     if pruning.budget.macs is None:
-        return _cheapest_of_restarts(net, pruning, schedule, step, finished)
+        return _cheapest_of_restarts(net, pruning, schedule, step, finished, early)
     search = Search(pruning, schedule, step)
     snapshots = search.descend(search.warmed(search.start(net)), schedule.step).snapshots
     reached = pruning.macs(snapshots[-1].state.net)
@@ -78,7 +79,7 @@ def prune_after_layer(
 
 
 def _cheapest_of_restarts(
-    net: MultitaskGraph, pruning: Pruning, schedule: Schedule, step: Step, finished: int
+    net: MultitaskGraph, pruning: Pruning, schedule: Schedule, step: Step, finished: int, early: bool
 ) -> MultitaskGraph:
     best: MultitaskGraph | None = None
     count = schedule.restarts
@@ -92,7 +93,7 @@ def _cheapest_of_restarts(
                 lean = prune_layer(net, pruning, schedule, step, layer, finished)
                 found = prune_after_layer(lean, pruning, schedule, step, finished, before)
             else:
-                search = Search(pruning, schedule, step, restart, beat=before)
+                search = Search(pruning, schedule, step, restart, beat=before, early=early)
                 found = search.within(search.start(net, finished)).state.net
         except OutdoneError:
             pruning.progress.note(f"search {place} of {count}: nothing below {before / 1e6:.4g} M MACs")

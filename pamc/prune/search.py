@@ -20,7 +20,7 @@ from pamc.graph.owners import DTYPE
 from pamc.prune.drops import balanced, excess, most_over, used_up
 from pamc.prune.layers import one_unit_each
 from pamc.prune.registry import Pruning
-from pamc.prune.snapshots import Descent, Snapshot, united
+from pamc.prune.snapshots import Descent, Snapshot, Tried, united
 from pamc.prune.state import Cut, State, compacted
 from pamc.train import Recipe, fit
 
@@ -70,7 +70,8 @@ class OutdoneError(Exception):
 
 class Search:
     """One search; of the units of a ``layer`` alone, each with all its tasks or not at all, where there is one. It
-    gives up, with an OutdoneError, where a task by itself has no candidate that costs less than ``beat``."""
+    gives up, with an OutdoneError, where a task by itself has no candidate that costs less than ``beat``. One that
+    is ``early`` fine-tunes candidates on the way down, for steps that train longer than a candidate."""
 
     def __init__(
         self,
@@ -80,6 +81,7 @@ class Search:
         restart: int = 0,
         layer: str | None = None,
         beat: float = math.inf,
+        early: bool = False,
     ) -> None:
         self.pruning = pruning
         self.schedule = schedule
@@ -87,6 +89,7 @@ class Search:
         self.restart = restart
         self.layer = layer
         self.beat = beat
+        self.early = early
 
     def recipe(self, steps: int, seed: int, snapshot: Snapshot) -> Recipe:
         settings = self.pruning.settings
@@ -156,9 +159,14 @@ class Search:
         return max(used_up(self.pruning, drops).values(), default=0.0) * self.pruning.budget.fraction
 
     def descend(self, start: Snapshot, fraction: float) -> Descent:
-        """Step after step, until the budget is passed by too much or nothing is left to take."""
+        """Step after step, until the budget is passed by too much or nothing is left to take.
+
+        An early search fine-tunes the snapshots 2, 4, 8 ... steps after the last that keeps the budget as it is: where
+        one breaks the budget, so does all that comes after it.
+        """
         pruning = self.pruning
         snapshots, inside = [start], 0
+        tried: dict[int, Tried] = {}
         weights = start.weights
         whole = pruning.macs(start.state.net)
         while True:
@@ -167,6 +175,11 @@ class Search:
             current = pruning.macs(last.state.net)
             if pruning.budget.macs is not None and current <= pruning.budget.macs:
                 return Descent(snapshots, count - 1)
+            beyond = count - 1 - inside
+            if self.early and beyond > 1 and beyond.bit_count() == 1:
+                tried[count - 1] = self.judged(count - 1, last)
+                if most_over(pruning, tried[count - 1][1]) is not None:
+                    return Descent(snapshots, inside, tried)
             least = self.least(last)
             wanted = max(current - fraction * (current - least), pruning.budget.macs or 0.0)
             trained, after = self.advance(count, replace(last, weights=weights), wanted)
@@ -175,7 +188,7 @@ class Search:
             if excess(pruning, drops) <= 0:
                 inside = count - 1
             if pruning.budget.macs is None and self.used(drops) > 1 + self.schedule.slack:
-                return Descent(snapshots, inside)
+                return Descent(snapshots, inside, tried)
             smaller = pruning.macs(after.state.net)
             if smaller < current:
                 left = 100 * smaller / whole
@@ -183,7 +196,7 @@ class Search:
                 snapshots.append(replace(after, weights=weights))
             if current - smaller <= STALLED * (current - wanted):
                 # Every further step takes as much training as one that saves something.
-                return Descent(snapshots, inside, ended=True)
+                return Descent(snapshots, inside, tried, ended=True)
 
     def least(self, snapshot: Snapshot) -> float:
         """What the network costs whatever is taken from it: its finished tasks, or all but the layer."""
@@ -214,7 +227,7 @@ class Search:
         left = {space: vector[0].astype(DTYPE) for space, vector in kept.items()}
         return before.net, Snapshot(pruned, snapshot.weights, path, left, lost, snapshot.finished)
 
-    def candidate(self, index: int, snapshot: Snapshot) -> tuple[MultitaskGraph, Mapping[str, float]]:
+    def candidate(self, index: int, snapshot: Snapshot) -> Tried:
         """A snapshot fine-tuned, and its drops; a near miss is trained on, with the tasks that miss weighing more."""
         attempt = 1
         while True:
@@ -225,6 +238,14 @@ class Search:
                 return net, drops
             snapshot = replace(snapshot, state=State(net), weights=balanced(self.pruning, snapshot.weights, drops))
             attempt += 1
+
+    def judged(self, index: int, snapshot: Snapshot) -> Tried:
+        """A candidate and its drops, and a word on whether it keeps the budget."""
+        net, drops = self.candidate(index, snapshot)
+        worst = most_over(self.pruning, drops)
+        over = f"{excess(self.pruning, drops):.2f} over the budget, most of all {worst}"
+        self.pruning.progress.note(f"candidate {index}: {'inside the budget' if worst is None else over}")
+        return net, drops
 
     def smallest(self, descent: Descent, proven: Snapshot | None, beat: float) -> tuple[Snapshot | None, str | None]:
         """Bisect: a candidate that keeps the budget moves the lower end up, one that breaks it the upper end down.
@@ -237,20 +258,19 @@ class Search:
         dear = sum(self.pruning.macs(snapshot.state.net) >= beat for snapshot in snapshots) - 1
         low, high, best, broken = max(dear, -1 if proven is None else 0), len(snapshots), proven, None
         # Fine-tuning only helps, so the end of the range lies somewhere after the guess.
-        probe = min(max((descent.inside + len(snapshots)) // 2, low + 1), len(snapshots) - 1)
+        guess = min(max((descent.inside + len(snapshots)) // 2, low + 1), len(snapshots) - 1)
+        probes = sorted(index for index in descent.tried if index > low) or [guess]
         while high - low > 1:
+            probe = probes.pop(0) if probes else (low + high) // 2
             snapshot = snapshots[probe]
-            net, drops = self.candidate(probe, snapshot)
+            net, drops = descent.tried[probe] if probe in descent.tried else self.judged(probe, snapshot)
             worst = most_over(self.pruning, drops)
             if worst is None:
-                verdict, low = "inside the budget", probe
+                low = probe
                 weights = balanced(self.pruning, snapshot.weights, drops, TUNED_BALANCE)
                 best = Snapshot(State(net, snapshot.state.memory), weights, f"{snapshot.path}t", snapshot.spared)
             else:
-                verdict = f"{excess(self.pruning, drops):.2f} over the budget, most of all {worst}"
                 high, broken = probe, worst
-            self.pruning.progress.note(f"candidate {probe}: {verdict}")
-            probe = (low + high) // 2
         return best, broken
 
     def within(self, start: Snapshot) -> Snapshot:

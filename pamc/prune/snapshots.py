@@ -10,10 +10,13 @@ from pamc.graph.owners import DTYPE, Owners
 from pamc.graph.reshape import acting
 from pamc.prune.state import State
 
-__all__ = ["Descent", "Snapshot", "Spared", "needed_by", "united"]
+__all__ = ["Descent", "Snapshot", "Spared", "Tried", "needed_by", "united"]
 
 Spared = Mapping[str, Owners]
 """``{space: (units,)}``: the masks of tasks that a unit must go on serving."""
+
+Tried = tuple[MultitaskGraph, Mapping[str, float]]
+"""A fine-tuned network, and by how many points each task drops."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +54,12 @@ def united(one: Spared, other: Spared) -> Spared:
 
 @dataclass(frozen=True)
 class Descent:
-    """Snapshots from large to small; ``inside`` is the last whose drop without fine-tuning kept the budget. ``ended``:
-    hardly a move was left."""
+    """Snapshots from large to small; ``inside`` is the last whose drop without fine-tuning kept the budget. Some
+    were ``tried`` on the way, by their places. ``ended``: hardly a move was left."""
 
     snapshots: list[Snapshot]
     inside: int
+    tried: Mapping[int, Tried] = field(default_factory=dict)
     ended: bool = False
 
     @property

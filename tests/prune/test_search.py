@@ -76,6 +76,56 @@ def test_the_smallest_network_inside_the_budget_is_found() -> None:
     assert min(costs) < 0.95 * threshold
 
 
+def tuned(memory: Memory) -> list[str]:
+    return [name for name in memory.puts if name.startswith("tuned-")]
+
+
+def test_an_early_descent_ends_where_a_candidate_breaks_the_budget() -> None:
+    net = separate()
+    whole = expected_macs(net, {7: 1.0})
+
+    def drops(candidate: MultitaskGraph) -> dict[str, float]:
+        # Over the budget, though by less than what ends a descent by itself.
+        return dict.fromkeys(net.tasks, 0.0 if expected_macs(candidate, {7: 1.0}) == whole else 2.5)
+
+    def steps(early: bool) -> tuple[int, int]:
+        memory = Memory()
+        given = replace(problem(1.0, net, checkpoints=memory), drops=drops)
+        found = prune_iteratively(net, given, replace(QUICK, halvings=0, detours=0), drop_units, early=early)
+        assert dump(found) == dump(net)
+        return len([name for name in memory.puts if name.startswith("pruned-")]), len(tuned(memory))
+
+    # Two descents, with all tasks and without the worst. Each ends with the second candidate; the first is no better.
+    assert steps(early=True) == (4, 4)
+    assert steps(early=False)[0] > 10
+
+
+@pytest.mark.parametrize(
+    ("most", "way"),
+    [
+        # After a step inside the budget, candidates 2, 4 and 8 steps on; the last breaks it, two more lie in between.
+        (2.5, "p" + "ppt" + "ppt" + "ppppt" + "tt" + "ppt"),
+        # A descent that ends by itself: only what comes after the candidates inside the budget is left to be tried.
+        (10.0, "p" + "ppt" + "ppt" + "ppp" + "t" + "p"),
+    ],
+)
+def test_the_candidates_of_an_early_descent_lie_ever_farther_apart(most: float, way: str) -> None:
+    net = separate()
+    whole = expected_macs(net, {7: 1.0})
+    memory = Memory()
+    given = problem(0.4 * whole, net, checkpoints=memory)
+
+    def drops(candidate: MultitaskGraph) -> Mapping[str, float]:
+        if memory.puts and memory.puts[-1].startswith("tuned-"):
+            return given.drops(candidate)
+        left = expected_macs(candidate, {7: 1.0}) / whole
+        return dict.fromkeys(net.tasks, 0.0 if left > 0.85 else 2.5 if left > 0.2 else most)
+
+    found = prune_iteratively(net, replace(given, drops=drops), replace(QUICK, detours=0), drop_units, early=True)
+    assert 0.38 * whole <= expected_macs(found, {7: 1.0}) < 0.42 * whole
+    assert "".join(name[0] for name in memory.puts if not name.startswith("trained-")).startswith(way)
+
+
 def test_a_merge_that_warming_up_does_not_heal_is_trained_longer_before_it_is_cut() -> None:
     net = separate()
     whole = expected_macs(net, {7: 1.0})
@@ -251,7 +301,8 @@ def test_a_budget_of_macs_has_its_own_workload() -> None:
     assert seen[-1] >= 0.6 * expected_macs(net, everyone) * (1 - 1e-9)
 
 
-def test_from_the_smallest_network_found_the_descent_goes_on() -> None:
+@pytest.mark.parametrize("early", [False, True])
+def test_from_the_smallest_network_found_the_descent_goes_on(early: bool) -> None:
     net = separate()
     whole = expected_macs(net, {7: 1.0})
     memory = Memory()
@@ -264,8 +315,11 @@ def test_from_the_smallest_network_found_the_descent_goes_on() -> None:
         healed = min((cost for cost in (expected_macs(one, {7: 1.0}) for one in tuned) if cost >= here), default=whole)
         return {task: drop + 20 * (1 - here / healed) for task, drop in given.drops(candidate).items()}
 
-    found = expected_macs(prune_iteratively(net, replace(given, drops=drops), QUICK, drop_units), {7: 1.0})
+    small = prune_iteratively(net, replace(given, drops=drops), QUICK, drop_units, early=early)
+    found = expected_macs(small, {7: 1.0})
     assert 0.28 * whole < found < 0.4 * whole
+    # What was fine-tuned on the way down is not once more when the smallest is looked for.
+    assert not [name for name in memory.hits if name.startswith("tuned-")]
 
 
 def test_what_a_step_too_far_took_is_spared_and_other_units_go() -> None:

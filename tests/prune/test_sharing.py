@@ -20,12 +20,13 @@ from pamc.merge import Calibration
 from pamc.prune import METHODS, Budget
 from pamc.prune.assembly import Block, cheapest_blocks, macs_of_sets
 from pamc.prune.layers import dearest_layer, one_unit_each
-from pamc.prune.methods.share import _best_tried, _common, _merged, _trimmed
+from pamc.prune.methods.share import _best_tried, _common, _merged, _shared, _trimmed
 from pamc.prune.moves import prune_to
 from pamc.prune.sharing import _pairs, responses, share_to
 from pamc.train import Recipe
 from tests.lower.nets import Sketch
 from tests.prune.nets import assert_same_answers, pruning, samples, separate
+from tests.prune.test_search import Memory
 
 WORKLOAD = uniform_workload(3)
 
@@ -212,6 +213,22 @@ def test_a_budget_that_no_sharing_keeps_leaves_the_networks_alone() -> None:
     net = separate()
     shared = run(net, Budget(None, dict.fromkeys(net.tasks, -1.0)))
     assert cost(shared, 7).macs == sum(cost(part, 1).macs for part in alone(net).values())
+
+
+def test_sharing_ends_where_a_candidate_on_the_way_breaks_the_budget() -> None:
+    net = separate()
+    start = stack(net, alone(net).values())
+    memory = Memory()
+
+    def drops(candidate: MultitaskGraph) -> dict[str, float]:
+        # Over the budget, though by less than what ends a descent by itself.
+        return dict.fromkeys(net.tasks, 0.0 if cost(candidate, 7).macs == cost(start, 7).macs else 2.0)
+
+    given = pruning(net, Budget(None, dict.fromkeys(net.tasks, 1.0)), drops=drops, checkpoints=memory)
+    found = _shared(start, given, METHODS.parse_options("share", {**QUICK, "share_recover": 2, "trials": 1}))
+    assert cost(found, 7) == cost(start, 7)
+    way = "".join(name[0] for name in memory.puts if not name.startswith("trained-"))
+    assert way.startswith("ppt")
 
 
 def test_tasks_are_taken_from_the_start_where_they_are_cheaper() -> None:

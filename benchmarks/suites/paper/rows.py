@@ -68,7 +68,7 @@ _LIST = (
     Row("pam-lattice", "PAM lattice", "Regroup into all 2^N - 1 groups, then pruned", merge="pam-lattice"),
     Row("branch", "branch", "the first layers shared by all, the others by nobody, then pruned", merge="branch"),
     Row("random", "random", "groups of PAM's sizes with random members, then pruned", merge="random"),
-    Row("share", "share", "pruned by itself, then near-equal units become one", prune="share", version=2),
+    Row("share", "share", "pruned by itself, then near-equal units become one", prune="share", version=3),
     Row("hard", "hard sharing", "one trunk of PAM's cost and a head per task, trained anew", "hard", needs=REFERENCE),
     Row("fresh", "PAM anew", "the network that PAM ended with, trained from new weights", "fresh", needs=REFERENCE),
 )

@@ -297,7 +297,7 @@ def _shared(start: MultitaskGraph, pruning: Pruning, options: ShareOptions) -> M
         return trained, _best_tried(choices, pruning, replace(recipe, steps=options.trial_recover))
 
     try:
-        return prune_iteratively(start, pruning, _schedule(options), step)
+        return prune_iteratively(start, pruning, _schedule(options), step, early=True)
     except GoalMissedError:
         # The networks pruned alone are inside the budget, so nothing is lost by sharing nothing.
         pruning.progress.note("no sharing keeps the budget; the networks stay as they were pruned alone")
