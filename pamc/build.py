@@ -6,15 +6,16 @@ Each arrow is one function from one immutable value to the next; the slow ones a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
-from functools import cache, partial
+from dataclasses import dataclass
+from functools import partial
 from os.path import relpath
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from pamc.bundle import (
@@ -27,17 +28,16 @@ from pamc.capture import CheckReport, align, capture, check_networks, load_weigh
 from pamc.data import load_samples, shuffled
 from pamc.errors import ConfigError, UnsupportedModelError, UserCodeError, WeightsError
 from pamc.export import find_exporter
-from pamc.graph import Graph, MultitaskGraph, all_task_sets, expected_macs, restrict
+from pamc.graph import Graph, MultitaskGraph, all_task_sets
+from pamc.jobs import InProcesses
 from pamc.lower import Numerics, load_target, lower, numerics_of
 from pamc.lower.target import RUNTIMES
 from pamc.merge import METHODS as MERGE_METHODS
 from pamc.merge import Calibration
 from pamc.previews import exported_view, lowered_view, planned_view, stage_view
 from pamc.progress import Progress
-from pamc.prune import METHODS as PRUNE_METHODS
-from pamc.prune import Budget, Pruning, Settings
-from pamc.prune.effort import search_options
 from pamc.scoring import KINDS, Scorer, targets_of
+from pamc.searches import Searches, workload_of
 from pamc.spec import FunctionRef, InputSpec, Spec, TaskSpec
 from pamc.stages import StageRunner
 from pamc.train import Samples, predict
@@ -54,7 +54,8 @@ MAX_TASKS_FOR_ALL_SETS = 6
 
 @dataclass(frozen=True, slots=True)
 class BuildOptions:
-    """How to build: for which target, where to, how far."""
+    """How to build: for which target, where to, how far, and how many searches to run at once, in processes, where each
+    trains on one thread (None: as many as keep the cores busy)."""
 
     out: Path
     target: str = "arm64"
@@ -63,6 +64,7 @@ class BuildOptions:
     force: bool = False
     costs: Path | None = None
     cache_dir: Path | None = None
+    jobs: int | None = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ class _Data:
     train: Samples
     evaluation: Samples
     validation: Samples | None
-    x_digest: str
+    identity: str
 
 
 def _input_of(spec: Spec) -> InputSpec:
@@ -172,7 +174,7 @@ def _merge(
     options = MERGE_METHODS.parse_options(method, given)
     kinds = {task.name: KINDS[task.loss] for task in spec.tasks}
     targets = targets_of(spec.tasks)
-    key = stages.key("merge", separate_key, method, options, kinds, targets, data.x_digest, spec.seed)
+    key = stages.key("merge", separate_key, method, options, kinds, targets, data.identity, spec.seed)
     calibration = shuffled(data.train, spec.seed, CALIBRATION_SAMPLES)
 
     def merge() -> MultitaskGraph:
@@ -182,87 +184,6 @@ def _merge(
     return key, stages.run("merge", key, merge, title=f"merge ({method})")
 
 
-def _budget(spec: Spec, separate: MultitaskGraph, workload: Mapping[int, float], fraction: float) -> Budget:
-    budget, allowed = spec.prune.budget, spec.max_drops
-    # What int8 loses counts as well, and is known only when the network is finished.
-    fraction *= 1 - spec.quantize.reserve if spec.quantize.kind == "int8" else 1
-    within = {task: fraction * drop for task, drop in allowed.items() if drop is not None and task in separate.tasks}
-    # A budget of MACs is the cost of all tasks at once: an expectation under a workload of its own.
-    own = None if budget.macs is None else {separate.everyone: 1.0}
-    part = budget.expected_macs if budget.macs is None else budget.macs
-    macs = None if part is None else part * expected_macs(separate, own or workload)
-    return Budget(macs, within, fraction, own)
-
-
-def _prune(
-    spec: Spec,
-    net_key: str,
-    net: MultitaskGraph,
-    separate: MultitaskGraph,
-    data: _Data,
-    scorer: Scorer,
-    stages: StageRunner,
-    title: str,
-    channel_tile: int,
-    *,
-    alone: Callable[[str, float], MultitaskGraph] | None = None,
-    merged: Callable[[str], MultitaskGraph] | None = None,
-    fraction: float = 1.0,
-) -> MultitaskGraph:
-    """Prune ``net``, whose tasks may be all or some of the spec's, within a fraction of the accuracy budget."""
-    workload = _workload(spec, net.tasks)
-    budget = _budget(spec, separate, workload, fraction)
-    options = search_options(spec.prune.method, spec.prune.effort, spec.prune.options)
-    given = {name: value for name, value in asdict(spec.train).items() if value is not None}
-    settings = Settings(**given)
-    targets = tuple(target for target in scorer.targets if target.task in net.tasks)
-    steps = stages.key(
-        "prune",
-        net_key,
-        list(net.tasks),
-        spec.prune.method,
-        options,
-        sorted(workload.items()),
-        settings,
-        targets,
-        data.x_digest,
-        spec.seed,
-        channel_tile if getattr(options, "tile", None) == "target" else None,
-    )
-    key = stages.key(steps, budget.macs, sorted((budget.workload or {}).items()), sorted(budget.max_drop.items()))
-    # The budget of a single task decides where its steps end, not what they are.
-    kept = stages.checkpoints("prune", key if len(net.tasks) > 1 else steps)
-    pruning = Pruning(
-        train=data.train,
-        targets=targets,
-        workload=workload,
-        budget=budget,
-        drops=scorer.drops,
-        alone=alone,
-        merged=merged,
-        settings=settings,
-        seed=spec.seed,
-        progress=stages.progress,
-        checkpoints=kept,
-        channel_tile=channel_tile,
-    )
-    method = PRUNE_METHODS.get(spec.prune.method).function
-    return stages.run("prune", key, lambda: method(net, pruning, options), title=title)
-
-
-def _workload(spec: Spec, tasks: Sequence[str]) -> Mapping[int, float]:
-    """The workload over the task sets of ``tasks``; what others ask for does not matter to them."""
-    total: dict[int, float] = {}
-    for text, chance in spec.workload.items():
-        mask = sum(1 << tasks.index(name) for name in text.split("+") if name in tasks)
-        if mask and chance:
-            total[mask] = total.get(mask, 0.0) + chance
-    scale = sum(total.values())
-    if not scale:
-        return {(1 << len(tasks)) - 1: 1.0}
-    return {mask: chance / scale for mask, chance in sorted(total.items())}
-
-
 def _requests(spec: Spec, net: MultitaskGraph) -> list[int]:
     """The task sets that are reported: all, unless there are too many."""
     emitted = {net.task_set(text.split("+")) for text in spec.task_sets}
@@ -270,6 +191,12 @@ def _requests(spec: Spec, net: MultitaskGraph) -> list[int]:
     if len(net.tasks) <= MAX_TASKS_FOR_ALL_SETS:
         return list(all_task_sets(len(net.tasks)))
     return sorted(wanted, key=lambda mask: (mask.bit_count(), mask))
+
+
+def _processes() -> int:
+    """One more than there are cores: searches take unequally long, and so the last ones leave fewer of them idle."""
+    cores = torch.get_num_threads()
+    return cores + 1 if cores > 1 else 1
 
 
 def _numerics(spec: Spec, net: MultitaskGraph, x: NDArray[np.generic], stages: StageRunner) -> Numerics:
@@ -303,42 +230,24 @@ def build(spec: Spec, options: BuildOptions, progress: Progress, reporter: Repor
     if options.stop_after == "merge":
         return BuildResult(None, None, stage_view("merge", merged, _requests(spec, merged)))
     scorer = Scorer(targets_of(spec.tasks), data.evaluation, data.validation)
-
     tile = target.channel_tile
-
-    @cache
-    def prune_alone(task: str, fraction: float) -> MultitaskGraph:
-        one = restrict(separate, [task])
-        title = f"prune {task} alone" if fraction == 1 else f"prune {task} alone, {fraction:.0%} of its budget"
-        return _prune(spec, separate_key, one, one, data, scorer, stages, title, tile, fraction=fraction)
-
-    wanted = separate.tasks if spec.baseline and spec.prune.method != "none" else ()
-    alone = {task: prune_alone(task, 1.0) for task in wanted}
-    title = f"prune ({spec.prune.method})"
-    pruned = _prune(
-        spec,
-        merge_key,
-        merged,
-        separate,
-        data,
-        scorer,
-        stages,
-        title,
-        tile,
-        alone=prune_alone,
-        merged=lambda method: merge(method, {})[1],
-    )
+    searches = Searches(spec, separate_key, separate, data.train, data.identity, scorer, stages, tile)
+    processes = (options.jobs or _processes()) if searches.side_by_side else 1
+    with InProcesses(processes, progress) as jobs:
+        alone = searches.alone(jobs)
+        pruned = searches.merged(merge_key, merged, alone, lambda method: merge(method, {})[1], jobs)
+        baseline = alone([1.0])[0] if spec.baseline and spec.prune.method != "none" else {}
     if options.stop_after == "prune":
         return BuildResult(None, None, stage_view("prune", pruned, _requests(spec, pruned)))
     samples = shuffled(data.train, spec.seed, spec.quantize.samples).x
     numerics = _numerics(spec, pruned, samples, stages)
-    lowered = lower(pruned, _requests(spec, pruned), target, numerics, _workload(spec, pruned.tasks), spec.fold_bytes)
+    lowered = lower(pruned, _requests(spec, pruned), target, numerics, workload_of(spec, pruned.tasks), spec.fold_bytes)
     plans = {plan.task_set: plan for plan in lowered.values()}
     if options.stop_after == "lower":
         return BuildResult(None, None, lowered_view(plans, pruned.tasks))
     if options.stop_after == "export":
         emitted = {text: plans[text] for text in spec.task_sets}
         return BuildResult(None, None, exported_view(emitted, exporters, spec.format_options))
-    made = Outcome(given, separate, alone, pruned, numerics, samples, plans, scorer, data.train, target.costs)
+    made = Outcome(given, separate, baseline, pruned, numerics, samples, plans, scorer, data.train, target.costs)
     path = write_bundle(spec, options.out, options.target, made, exporters, stages, reporter)
     return BuildResult(path, open_bundle(path).manifest)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
@@ -17,7 +17,7 @@ from pamc.bundle.digest import code_version, digest
 from pamc.errors import OutputError
 from pamc.graph import MultitaskGraph, verify_multitask
 from pamc.graph.serial import dump, load
-from pamc.progress import Progress
+from pamc.progress import Progress, QuietProgress
 from pamc.prune.state import State
 
 __all__ = ["StageRunner"]
@@ -39,9 +39,17 @@ class StageRunner:
     seconds: dict[str, float] = field(default_factory=dict)
     _told: bool = field(default=False, init=False)
 
+    def __getstate__(self) -> Mapping[str, object]:
+        """In another process it has nobody to tell until it is given somebody."""
+        return {**vars(self), "progress": QuietProgress()}
+
     def key(self, *parts: object) -> str:
         """The identity of a stage's result: pamc's own code and everything given."""
         return digest(code_version(), *parts)
+
+    def holds(self, stage: str, key: str) -> bool:
+        """Whether the cache has the network of a stage."""
+        return not self.force and self._get(stage, key) is not None
 
     def run(self, stage: str, key: str, make: Callable[[], MultitaskGraph], *, title: str = "") -> MultitaskGraph:
         """The network of a stage, from the cache or made and kept."""

@@ -47,6 +47,7 @@ def _target(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
 @click.option("--stop-after", type=click.Choice(STAGES), help="End after this stage; no bundle is written.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done and what it would cost.")
 @click.option("--force", is_flag=True, help="Build every stage anew, whatever the cache holds.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Searches at once, a core each.  [default: all cores]")
 @click.option("--no-latency", is_flag=True, help="Do not time the result on this machine.")
 @click.option("--costs", type=click.Path(path_type=Path), help="What operations take, as pamc calibrate wrote it.")
 @click.option("--cache-dir", type=click.Path(path_type=Path), help="Folder of the stage cache.")
@@ -62,6 +63,7 @@ def command(
     stop_after: str | None,
     dry_run: bool,
     force: bool,
+    jobs: int | None,
     no_latency: bool,
     costs: Path | None,
     cache_dir: Path | None,
@@ -87,6 +89,7 @@ def command(
         force=force,
         costs=costs,
         cache_dir=cache_dir,
+        jobs=jobs,
     )
     from pamc_bench.reporter import LocalReporter
     from pamc_bench.terminal import render_terminal

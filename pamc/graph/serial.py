@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copyreg
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -85,3 +86,11 @@ def load(structure: str, arrays: bytes) -> MultitaskGraph:
         raise OutputError(
             f"the multitask graph cannot be read: {error!r}", why="the file is damaged", cure="rebuild the bundle"
         ) from error
+
+
+def _sent(net: MultitaskGraph) -> tuple[Callable[[str, bytes], MultitaskGraph], tuple[str, bytes]]:
+    return load, dump(net)
+
+
+# Between processes a network goes as it lies in a file.
+copyreg.pickle(MultitaskGraph, _sent)

@@ -7,9 +7,14 @@ from contextlib import contextmanager
 
 import torch
 
-__all__ = ["threads_for"]
+__all__ = ["takes_threads", "threads_for"]
 
 WORTH_IT = 5e8
+
+
+def takes_threads(macs: float) -> bool:
+    """Whether a call of so many ``macs`` is worth more than one thread."""
+    return macs >= WORTH_IT
 
 
 @contextmanager
@@ -20,7 +25,7 @@ def threads_for(macs: float) -> Iterator[None]:
     sums are taken: so small networks come out the same on any number of cores.
     """
     before = torch.get_num_threads()
-    if macs < WORTH_IT:
+    if not takes_threads(macs):
         torch.set_num_threads(1)
     try:
         yield

@@ -1,8 +1,8 @@
 """Pruning: removes units and releases owners. One pruner per file in `methods`, registered by name."""
 
-from pamc.prune.registry import METHODS, Budget, Checkpoints, Method, NoCheckpoints, Pruning, Settings
+from pamc.prune.registry import METHODS, Alone, Budget, Checkpoints, Method, NoCheckpoints, Pruning, Settings
 from pamc.registry import import_methods
 
-__all__ = ["METHODS", "Budget", "Checkpoints", "Method", "NoCheckpoints", "Pruning", "Settings"]
+__all__ = ["METHODS", "Alone", "Budget", "Checkpoints", "Method", "NoCheckpoints", "Pruning", "Settings"]
 
 import_methods("prune")

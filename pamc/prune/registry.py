@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from pamc.graph import MultitaskGraph, expected_macs
+from pamc.jobs import InTurn, Jobs
 from pamc.progress import Progress, QuietProgress
 from pamc.prune.state import State
 from pamc.registry import Registry
 from pamc.train import Samples, Target
 
-__all__ = ["METHODS", "Budget", "Checkpoints", "Method", "NoCheckpoints", "Pruning", "Settings"]
+__all__ = ["METHODS", "Alone", "Budget", "Checkpoints", "Method", "NoCheckpoints", "Pruning", "Settings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +63,19 @@ class NoCheckpoints:
         return None
 
 
+Alone = Callable[[Sequence[float]], Sequence[Mapping[str, MultitaskGraph]]]
+"""``fractions -> for each {task: its network pruned by itself within that fraction of its accuracy budget}``."""
+
+
 @dataclass(frozen=True)
 class Pruning:
     """Everything a pruner works with.
 
     ``workload`` maps task-set masks to probabilities; moves are priced by it. ``drops(net)`` measures how much worse
     each task is than its original network, on data that training does not see; the budget holds for these figures.
-    ``alone(task, fraction)`` is the task's own network pruned by the same method and settings within a fraction of its
-    accuracy budget; ``merged(method)`` is the network that a merge method makes of the original ones with its own
-    options. ``channel_tile`` is the number of channels that the target's kernels work on at once.
+    ``alone`` prunes every task's own network by the same method and settings; ``merged(method)`` is the network that a
+    merge method makes of the original ones with its own options. ``jobs`` runs searches that do not depend on each
+    other. ``channel_tile`` is the number of channels that the target's kernels work on at once.
     """
 
     train: Samples
@@ -78,13 +83,18 @@ class Pruning:
     workload: Mapping[int, float]
     budget: Budget
     drops: Callable[[MultitaskGraph], Mapping[str, float]]
-    alone: Callable[[str, float], MultitaskGraph] | None = None
+    alone: Alone | None = None
     merged: Callable[[str], MultitaskGraph] | None = None
     settings: Settings = Settings()
     seed: int = 0
     progress: Progress = field(default_factory=QuietProgress)
     checkpoints: Checkpoints = field(default_factory=NoCheckpoints)
+    jobs: Jobs = field(default_factory=lambda: InTurn(QuietProgress()))
     channel_tile: int = 1
+
+    def for_job(self, progress: Progress) -> Pruning:
+        """The same problem as a job's own, without what only the process of the whole search has."""
+        return replace(self, alone=None, merged=None, jobs=InTurn(progress), progress=progress)
 
     @property
     def measured(self) -> Mapping[int, float]:

@@ -18,14 +18,14 @@ from pamc.errors import UserCodeError
 from pamc.graph import MultitaskGraph, cost
 from pamc.graph.interpret import evaluate
 from pamc.graph.owners import DTYPE
-from pamc.graph.threads import threads_for
+from pamc.graph.threads import takes_threads, threads_for
 from pamc.progress import Progress
 from pamc.train.metrics import Target, task_loss
 from pamc.train.module import MultitaskModule
 from pamc.train.regulariser import Regulariser
 from pamc.train.samples import Samples, batches
 
-__all__ = ["Recipe", "fit", "predict"]
+__all__ = ["Recipe", "fit", "predict", "takes_the_machine"]
 
 CLIP_NORM = 5.0
 
@@ -52,6 +52,11 @@ def _fabric() -> Fabric:
     strategy = "dp" if torch.cuda.device_count() > 1 else "auto"
     devices = "auto" if torch.cuda.is_available() else 1
     return Fabric(accelerator="auto", devices=devices, strategy=strategy)
+
+
+def takes_the_machine(work: float) -> bool:
+    """Whether training has the accelerator or all threads to itself; ``work`` is the MACs of one mini-batch."""
+    return takes_threads(work) or _fabric().device.type != "cpu"
 
 
 @contextmanager

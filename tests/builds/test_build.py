@@ -361,6 +361,20 @@ def test_by_default_networks_are_merged_after_pruning(project: Callable[..., Pro
         alone = entry.macs.pruned_separately
         assert alone is not None and entry.macs.bundle <= alone < 0.5 * entry.macs.separate, text
     agrees_with_torch(bundle, ["digit", "parity", "digit+parity"])
+    anew = ("build", "model.yaml", "--target", "x86_64", "--no-latency", "--out", "anew", "--jobs", "2")
+    first, again = (mine.pamc(*anew, "--cache-dir", "anew.cache") for _ in range(2))
+    assert first.code == again.code == 0, first.err
+    assert artefacts(mine.root / "anew") == artefacts(bundle.path)
+    titles = ["prune digit alone", "prune parity alone", "prune digit alone, 50% of its budget", "a layer in common"]
+    assert all(f"\n{title}: done\n" in first.err for title in titles)
+    # What only has to be read starts no process.
+    assert "prune (share): cached" in again.err and ": done\n" not in again.err
+    seconds = open_bundle(mine.root / "anew").manifest.stage_seconds
+    assert {name for name, spent in seconds.items() if name.startswith("prune ") and not spent} == {
+        "prune digit alone",
+        "prune parity alone",
+        "prune (share)",
+    }
 
 
 def test_a_goal_that_cannot_be_reached_leaves_nothing(project: Callable[..., Project]) -> None:

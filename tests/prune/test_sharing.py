@@ -1,7 +1,7 @@
 """Stacking pruned networks and sharing their units: what is computed, what it costs, what is refused."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -20,7 +20,7 @@ from pamc.merge import Calibration
 from pamc.prune import METHODS, Budget
 from pamc.prune.assembly import Block, cheapest_blocks, macs_of_sets
 from pamc.prune.layers import dearest_layer, one_unit_each
-from pamc.prune.methods.share import _best_tried, _common, _merged, _shared, _trimmed
+from pamc.prune.methods.share import _after_merge, _best_tried, _common, _shared, _trimmed
 from pamc.prune.moves import prune_to
 from pamc.prune.sharing import _pairs, responses, share_to
 from pamc.train import Recipe
@@ -148,7 +148,7 @@ def run(net: MultitaskGraph, budget: Budget, **options: object) -> MultitaskGrap
     entry = METHODS.get("share")
     parts = alone(net)
     given = replace(
-        pruning(net, budget), alone=lambda task, fraction: parts[task], merged=lambda method: merged(net, method)
+        pruning(net, budget), alone=lambda parts_of: [parts] * len(parts_of), merged=lambda method: merged(net, method)
     )
     given_options = {**QUICK, "share_recover": 2, "merges": [], **options}
     return entry.function(net, given, METHODS.parse_options("share", given_options))
@@ -236,9 +236,9 @@ def test_tasks_are_taken_from_the_start_where_they_are_cheaper() -> None:
     parts = {part: alone(net, part) for part in (0.5, 0.6)}
     asked = []
 
-    def start(task: str, fraction: float) -> MultitaskGraph:
-        asked.append(fraction)
-        return parts[0.6 if fraction == 0.5 else 0.5][task]
+    def start(fractions: Sequence[float]) -> Sequence[Mapping[str, MultitaskGraph]]:
+        asked.extend(fractions)
+        return [parts[0.6 if fraction == 0.5 else 0.5] for fraction in fractions]
 
     given = replace(pruning(net, Budget(None, dict.fromkeys(net.tasks, -1.0))), alone=start)
     entry, quick = METHODS.get("share"), {"recover": 2, "share_recover": 2, "epochs": 1}
@@ -266,7 +266,7 @@ def test_a_network_keeps_a_part_of_its_budget_only_where_that_costs_little() -> 
     tight["b"] = alone(net, 0.2)["b"]
     given = replace(
         pruning(net, Budget(None, dict.fromkeys(net.tasks, -1.0))),
-        alone=lambda task, fraction: (tight if fraction == 1.0 else loose)[task],
+        alone=lambda fractions: [tight if fraction == 1.0 else loose for fraction in fractions],
     )
     options = METHODS.parse_options(
         "share", {"recover": 2, "share_recover": 2, "epochs": 1, "alone_cost": 1.5, "race": False}
@@ -374,9 +374,9 @@ def test_who_needs_more_of_a_layer_leaves_it_where_that_is_cheaper(units: int, l
 def test_networks_of_several_tasks_are_searched_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
     net, seen = separate(), []
     monkeypatch.setattr("pamc.prune.methods.share.taylor", lambda net, _, options: seen.append(options.restarts) or net)
-    given = replace(pruning(net, Budget(None, dict.fromkeys(net.tasks, 1.0))), merged=lambda name: net)
+    given = pruning(net, Budget(None, dict.fromkeys(net.tasks, 1.0)))
     for restarts in (1, 4):
-        list(_merged(given, METHODS.parse_options("share", {"merges": ["concat"], "restarts": restarts})))
+        list(_after_merge(net, given, METHODS.parse_options("share", {"restarts": restarts}), "concat"))
     assert seen == [1, 2]
 
 

@@ -162,7 +162,7 @@ class _Run:
             workload=uniform_workload(len(net.tasks)),
             budget=Budget(macs=None, max_drop=allowed, fraction=fraction),
             drops=self.scorer.drops,
-            alone=self.alone,
+            alone=lambda parts: [{task: self.alone(task, part) for task in self.data.tasks} for part in parts],
             merged=lambda name: self.merged(name, self.cell.setup.merges.get(name, {})),
             settings=self.settings,
             seed=self.cell.seed,

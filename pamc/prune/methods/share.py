@@ -7,15 +7,19 @@ several times, and each task is taken from the result where that is cheapest.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice, takewhile
+from functools import partial
+from itertools import chain, islice, takewhile
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pamc.errors import ConfigError, GoalMissedError
 from pamc.graph import MultitaskGraph, compact, cost, name_of, restrict, stack
+from pamc.jobs import Job
+from pamc.progress import Progress, QuietProgress
 from pamc.prune.assembly import cheapest_blocks, joined, macs_of_sets
 from pamc.prune.drops import used_up
 from pamc.prune.iterative import prune_after_layer, prune_iteratively, prune_layer
@@ -97,20 +101,15 @@ def share(net: MultitaskGraph, pruning: Pruning, options: ShareOptions) -> Multi
             "pruner 'share' merges by itself and starts from networks that share nothing",
             cure="merge: {method: separate}",
         )
-    part = {task: pruning.alone(task, options.alone) for task in net.tasks}
-    whole = part
+    within = pruning.alone(sorted({1.0, options.alone}, reverse=True))
+    whole, part = within[0], within[-1]
     if options.alone < 1:
         # A search that may go further can end earlier.
-        whole = {task: min(pruning.alone(task, 1.0), part[task], key=_macs) for task in net.tasks}
+        whole = {task: min(whole[task], part[task], key=_macs) for task in net.tasks}
     separate = compact(stack(net, whole.values()))
     alone = macs_of_sets(separate)
-    found = [separate]
-    for kept, parts in _starts(whole, part, options).items():
-        own = replace(pruning, checkpoints=_Named(pruning.checkpoints, f"{kept}"))
-        shared = _shared(stack(net, parts.values()), own, options)
-        found += [shared, *_trimmed(shared, own, options, alone)]
-    if options.race:
-        found += [*_common(net, pruning, options, separate), *_merged(pruning, options)]
+    searches = dict(_race(net, pruning, options, _starts(whole, part, options), separate))
+    found = [separate, *chain.from_iterable(pruning.jobs.run(searches))]
     free = _best_of(net, found, pruning, None)
     if options.ceiling is None:
         return free
@@ -120,6 +119,47 @@ def share(net: MultitaskGraph, pruning: Pruning, options: ShareOptions) -> Multi
         instead = f"{pruning.macs(free) / 1e6:.4g} instead of {pruning.macs(best) / 1e6:.4g} M MACs"
         pruning.progress.note(f"with options: {{ceiling: {needed}}} the expected cost would be {instead}")
     return best
+
+
+def _race(
+    net: MultitaskGraph,
+    pruning: Pruning,
+    options: ShareOptions,
+    starts: Mapping[int, Mapping[str, MultitaskGraph]],
+    separate: MultitaskGraph,
+) -> Iterator[tuple[str, Job[list[MultitaskGraph]]]]:
+    """The searches that each task is taken from, as jobs: none needs what another finds."""
+    given, alone = pruning.for_job(QuietProgress()), macs_of_sets(separate)
+    for number, (kept, parts) in enumerate(starts.items(), 1):
+        own = replace(given, checkpoints=_Named(pruning.checkpoints, f"{kept}"))
+        yield f"sharing, start {number}", partial(_search, _sharing, stack(net, parts.values()), own, options, alone)
+    if options.race:
+        yield "a layer in common", partial(_search, _common, net, given, options, separate)
+        if pruning.merged is not None:
+            for name in options.merges:
+                merged = pruning.merged(name)
+                yield f"merged by {name}", partial(_search, _after_merge, merged, given, options, name)
+
+
+def _search(
+    search: Callable[[MultitaskGraph, Pruning, ShareOptions, Any], Iterator[MultitaskGraph]],
+    net: MultitaskGraph,
+    pruning: Pruning,
+    options: ShareOptions,
+    given: object,
+    progress: Progress,
+) -> list[MultitaskGraph]:
+    """One of the searches below, as a job."""
+    return list(search(net, pruning.for_job(progress), options, given))
+
+
+def _sharing(
+    start: MultitaskGraph, pruning: Pruning, options: ShareOptions, alone: NDArray[np.float64]
+) -> Iterator[MultitaskGraph]:
+    """Networks pruned alone, shared, and the same with what became dearer than ``alone`` pruned on."""
+    shared = _shared(start, pruning, options)
+    yield shared
+    yield from _trimmed(shared, pruning, options, alone)
 
 
 def _best_of(
@@ -210,22 +250,21 @@ def _together(pruning: Pruning, tasks: int) -> Pruning:
     return replace(pruning, checkpoints=_Named(pruning.checkpoints, f"common{tasks}"))
 
 
-def _merged(pruning: Pruning, options: ShareOptions) -> Iterator[MultitaskGraph]:
-    """Prune after merge, of each merge method; nothing of one where that keeps no budget.
+def _after_merge(
+    merged: MultitaskGraph, pruning: Pruning, options: ShareOptions, name: str
+) -> Iterator[MultitaskGraph]:
+    """Prune after merge, of the network that a merge method made; nothing where that keeps no budget.
 
     Tasks that need the same features, in units that are no longer alike once each network was pruned by itself, end
     cheaper so; most of all where requests ask for many tasks at once.
     """
-    if pruning.merged is None:
-        return
     # Of several tasks a later search takes as long as the first.
     fewer = replace(options, restarts=min(options.restarts, TaylorOptions.restarts))
-    for name in options.merges:
-        own = replace(pruning, checkpoints=_Named(pruning.checkpoints, name))
-        try:
-            yield taylor(pruning.merged(name), own, fewer)
-        except GoalMissedError:
-            pruning.progress.note(f"no network merged by '{name}' keeps the budget")
+    own = replace(pruning, checkpoints=_Named(pruning.checkpoints, name))
+    try:
+        yield taylor(merged, own, fewer)
+    except GoalMissedError:
+        pruning.progress.note(f"no network merged by '{name}' keeps the budget")
 
 
 def _starts(
