@@ -54,8 +54,9 @@ MAX_TASKS_FOR_ALL_SETS = 6
 
 @dataclass(frozen=True, slots=True)
 class BuildOptions:
-    """How to build: for which target, where to, how far, and how many searches to run at once, in processes, where each
-    trains on one thread (None: as many as keep the cores busy)."""
+    """How to build: for which target, where to, how far, and how many searches to run at once, where each trains on one
+    thread (None: as many as keep the cores busy). More than one run in processes of their own, which a script may only
+    start below ``if __name__ == "__main__":``."""
 
     out: Path
     target: str = "arm64"

@@ -125,9 +125,10 @@ def _received(worker: _Worker, name: str) -> tuple[str, Any]:
         told: tuple[str, Any] = worker.pipe.recv()
     except (EOFError, OSError) as error:
         worker.process.join(PATIENCE)
+        code = worker.process.exitcode or 0
         raise InternalError(
-            f"{name}: its process ended without a result (exit code {worker.process.exitcode})",
-            why="the system kills processes when memory runs out, and each of them holds the data",
+            f"{name}: its process ended without a result (exit code {code})",
+            why="the system kills processes when memory runs out; each of them holds the data" if code < 0 else None,
             cure="--jobs 1; what is finished is taken from the cache",
         ) from error
     return told

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from multiprocessing import active_children
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,8 @@ class Notes(QuietProgress):
 
 def process_of(number: int, progress: Progress) -> tuple[int, int]:
     progress.note(f"number {number}")
-    time.sleep(0.2)
+    # The first takes the longest.
+    time.sleep(0.2 if number else 1)
     return number, os.getpid()
 
 
@@ -45,13 +47,14 @@ def die(progress: Progress) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def linger(folder: Path, progress: Progress) -> None:
-    """Say which process this is; then go on for long, but for a sign that it was told to end."""
+def linger(folder: Path, told: bool, progress: Progress) -> None:
+    """Say which process this is; then go on for long, and leave a sign when that ends."""
     try:
         (folder / f"{os.getpid()}.started").touch()
         while True:
             time.sleep(0.05)
-            progress.note("here")
+            if told:
+                progress.note("here")
     finally:
         (folder / f"{os.getpid()}.ended").touch()
 
@@ -71,6 +74,7 @@ def test_results_come_in_the_order_of_the_jobs_and_their_notes_say_whose_they_ar
     notes = Notes()
     with InProcesses(2, notes) as jobs:
         first, second = jobs.run(numbered(5)), jobs.run(numbered(2))
+        assert len(active_children()) == 2
     assert [number for number, _ in first] == [0, 1, 2, 3, 4]
     told = [f"job {number}: {text}" for number in range(5) for text in ("done", f"number {number}")]
     assert sorted(notes.texts[:10]) == told
@@ -91,7 +95,7 @@ def test_no_process_is_started_for_what_runs_in_turn(count: int, jobs: int) -> N
 
 def test_an_error_is_the_one_that_was_raised_and_ends_the_others(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught, InProcesses(2, QuietProgress()) as jobs:
-        jobs.run({"long": partial(linger, tmp_path), "wrong": refuse})
+        jobs.run({"long": partial(linger, tmp_path, False), "wrong": refuse})
     assert str(caught.value) == str(ConfigError("no such thing", where="model.yaml:3", cure="another"))
     # Where it was raised, for -vv.
     assert any("in refuse" in note for note in caught.value.__notes__)
@@ -119,7 +123,7 @@ from tests.test_jobs import linger
 
 if __name__ == "__main__":
     with InProcesses(2, QuietProgress()) as jobs:
-        jobs.run({name: partial(linger, Path(sys.argv[1])) for name in "ab"})
+        jobs.run({name: partial(linger, Path(sys.argv[1]), True) for name in "ab"})
 """
 
 

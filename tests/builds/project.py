@@ -130,6 +130,7 @@ class Project:
         stop_after: str | None = None,
         dry_run: bool = False,
         progress: Progress | None = None,
+        jobs: int = 1,
     ) -> BuildResult:
         """Build in this process."""
         options = BuildOptions(
@@ -138,6 +139,7 @@ class Project:
             stop_after=stop_after,
             dry_run=dry_run,
             cache_dir=cache_dir or self.cache,
+            jobs=jobs,
         )
         return build(load_spec(self.root / "model.yaml"), options, progress or QuietProgress())
 
