@@ -368,6 +368,7 @@ def test_by_default_networks_are_merged_after_pruning(project: Callable[..., Pro
     alone = ["prune digit alone", "prune parity alone"]
     titles = [*alone, *(f"{title}, 50% of its budget" for title in alone), "a layer in common"]
     assert all(f"\n{title}: done\n" in first.err for title in titles)
+    assert all(f"\n{title}: step 1: " in first.err for title in alone)
     seconds = open_bundle(mine.root / "anew").manifest.stage_seconds
     assert all(seconds[title] > 0 for title in [*alone, "prune (share)"])
     # What only has to be read starts no process.

@@ -20,7 +20,7 @@ from pamc.merge import Calibration
 from pamc.prune import METHODS, Budget
 from pamc.prune.assembly import Block, cheapest_blocks, macs_of_sets
 from pamc.prune.layers import dearest_layer, one_unit_each
-from pamc.prune.methods.share import _after_merge, _best_tried, _common, _shared, _trimmed
+from pamc.prune.methods.share import _after_merge, _best_tried, _common, _shared, _starts, _trimmed
 from pamc.prune.moves import prune_to
 from pamc.prune.sharing import _pairs, responses, share_to
 from pamc.train import Recipe
@@ -258,6 +258,20 @@ def test_tasks_are_taken_from_the_start_where_they_are_cheaper() -> None:
     alone_whole = METHODS.parse_options("share", {**quick, "alone": 1.0})
     assert cost(entry.function(net, given, alone_whole), 7).macs == cheap
     assert set(asked) == {1.0}
+
+
+@pytest.mark.parametrize(("race", "keeping"), [(True, [4, 6, 0]), (False, [4])])
+def test_sharing_starts_once_from_the_same_networks(race: bool, keeping: list[int]) -> None:
+    net = separate()
+    whole, part = alone(net, 0.4), alone(net, 0.6)
+    # The first search within a part of the budget ended lower than that within the whole; the last costs little more.
+    part["a"], part["c"] = whole["a"], first_units(whole["c"], dearest_layer(whole["c"], {1: 1.0}), 9)
+    options = METHODS.parse_options("share", {"alone_cost": 1.2, "race": race})
+    starts = _starts(whole, part, options)
+    assert list(starts) == keeping
+    for mask, found in starts.items():
+        wanted = [(part if mask >> bit & 1 else whole)[task] for bit, task in enumerate(net.tasks)]
+        assert list(map(id, found.values())) == list(map(id, wanted))
 
 
 def test_a_network_keeps_a_part_of_its_budget_only_where_that_costs_little() -> None:

@@ -273,11 +273,11 @@ def _starts(
     """Where sharing starts from: of each task the network pruned within its ``whole`` budget, or a ``part`` of it.
 
     By the mask of the tasks that keep the rest: first those that do so for little, then all, then none; each once.
+    Where the search within a part ended lowest there is nothing to choose.
     """
-    cheap = {task for task in whole if _macs(part[task]) <= options.alone_cost * _macs(whole[task])}
-    keeping = [cheap, set(whole), set[str]()] if options.race else [cheap]
-    if part is whole:
-        keeping = [set()]
+    two = {task for task in whole if part[task] is not whole[task]}
+    cheap = {task for task in two if _macs(part[task]) <= options.alone_cost * _macs(whole[task])}
+    keeping = [cheap, two, set[str]()] if options.race else [cheap]
     return {
         sum(1 << bit for bit, task in enumerate(whole) if task in kept): {
             task: (part if task in kept else whole)[task] for task in whole
