@@ -218,10 +218,13 @@ def test_a_second_build_is_served_from_the_cache(command: tuple[Project, Run], k
     assert "the bundle" in run.out and all(text in run.out for text in ALL_SETS)
 
 
-def test_a_cache_that_cannot_be_written_is_mentioned_once(project: Callable[..., Project], tmp_path: Path) -> None:
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_cache_that_cannot_be_written_is_mentioned_once(
+    project: Callable[..., Project], tmp_path: Path, jobs: int
+) -> None:
     (tmp_path / "file").touch()
-    said = StringIO()
-    bundle, _ = made(project().build(cache_dir=tmp_path / "file" / "cache", progress=PlainProgress(said)))
+    said, mine = StringIO(), project(baseline=None)
+    bundle, _ = made(mine.build(cache_dir=tmp_path / "file" / "cache", progress=PlainProgress(said), jobs=jobs))
     assert bundle.manifest.stage_seconds["prune (taylor)"] > 0
     assert said.getvalue().count("cannot be written; the next build starts anew") == 1
 

@@ -229,14 +229,19 @@ def test_a_block_times_every_row_of_every_task_set(comparison: Comparison, tmp_p
         "separate": write(every["separate"], separate, tmp_path / "separate", "onnx"),
         "all-outputs": write(every["all-outputs"], whole, tmp_path / "whole", "onnx"),
     }
-    found = block(written, comparison, Protocol(blocks=1, runs=15, seconds=0.0, warmup_seconds=0.001), 0)["ns"]
+    found = block(written, comparison, Protocol(blocks=1, runs=45, seconds=0.0, warmup_seconds=0.001), 0)["ns"]
     assert len(found) == 7
     assert all({*times} == {"separate", "all-outputs", AGAIN, EMPTY} for times in found.values())
-    assert all(item["median"] > 0 and item["runs"] >= 15 for times in found.values() for item in times.values())
+    assert all(item["median"] > 0 and item["runs"] >= 45 for times in found.values() for item in times.values())
     assert all(times[EMPTY]["median"] < times["separate"]["median"] for times in found.values())
+
+    def part(request: str) -> float:
+        # Rows of one task set are interleaved: what slows the machine down for a while slows down both.
+        return float(found[request]["separate"]["median"] / found[request]["all-outputs"]["median"])
+
     # Three networks one after another take longer than one; one graph takes what all take, whatever is asked.
-    assert found["digit+stroke3+slant3"]["separate"]["median"] > 2 * found["digit"]["separate"]["median"]
-    assert found["digit"]["all-outputs"]["median"] > 1.5 * found["digit"]["separate"]["median"]
+    assert part("digit+stroke3+slant3") > 2 * part("digit")
+    assert part("digit") < 1 / 1.5
 
 
 def test_unknown_rows_are_refused() -> None:
