@@ -68,7 +68,7 @@ class Searches:
         self, made: str, net: MultitaskGraph, alone: Alone, merged: Callable[[str], MultitaskGraph], jobs: Jobs
     ) -> MultitaskGraph:
         """Prune the network of all tasks, which the stage with the key ``made`` made."""
-        key, net, problem = self._problem(made, net, self.separate)
+        key, problem = self._problem(made, net, self.separate)
         problem = replace(problem, alone=alone, merged=merged, jobs=jobs)
         return self._run(key, net, problem, f"prune ({self.spec.prune.method})")
 
@@ -99,15 +99,15 @@ class Searches:
         """The network of one task, and how many seconds it took, as a job."""
         self.stages.progress = progress
         one, title = restrict(self.separate, [task]), _title(task, fraction)
-        net = self._run(*self._problem(self.separate_key, one, one, fraction), title)
-        return net, self.stages.seconds[title]
+        key, problem = self._problem(self.separate_key, one, one, fraction)
+        return self._run(key, one, problem, title), self.stages.seconds[title]
 
     def _problem(
         self, made: str, net: MultitaskGraph, separate: MultitaskGraph, fraction: float = 1.0
-    ) -> tuple[str, MultitaskGraph, Pruning]:
+    ) -> tuple[str, Pruning]:
         """To prune ``net``, which the stage ``made`` made of all or some of the spec's tasks, within a fraction of the
         accuracy budget. The key of that stage comes first."""
-        spec, stages = self.spec, self.stages
+        spec, stages, options = self.spec, self.stages, self.options
         workload = workload_of(spec, net.tasks)
         budget = self._budget(separate, workload, fraction)
         targets = tuple(target for target in self.scorer.targets if target.task in net.tasks)
@@ -116,13 +116,13 @@ class Searches:
             made,
             list(net.tasks),
             spec.prune.method,
-            self.options,
+            options,
             sorted(workload.items()),
             self.settings,
             targets,
             self.identity,
             spec.seed,
-            self.channel_tile if getattr(self.options, "tile", None) == "target" else None,
+            self.channel_tile if getattr(options, "tile", None) == "target" else None,
         )
         key = stages.key(steps, budget.macs, sorted((budget.workload or {}).items()), sorted(budget.max_drop.items()))
         problem = Pruning(
@@ -138,7 +138,7 @@ class Searches:
             checkpoints=stages.checkpoints("prune", key if len(net.tasks) > 1 else steps),
             channel_tile=self.channel_tile,
         )
-        return key, net, problem
+        return key, problem
 
     def _run(self, key: str, net: MultitaskGraph, problem: Pruning, title: str) -> MultitaskGraph:
         method = METHODS.get(self.spec.prune.method).function
