@@ -6,19 +6,15 @@ one of a module, with arguments that can be pickled. What it returns must not de
 
 from __future__ import annotations
 
-import signal
-import sys
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from multiprocessing import get_context
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
+from multiprocessing.connection import wait
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
 from pamc.errors import InternalError
-from pamc.progress import Progress, QuietProgress
+from pamc.progress import Progress
+from pamc.workers import DiedError, Done, Failed, Note, Worker, end
 
 __all__ = ["InProcesses", "InTurn", "Job", "Jobs"]
 
@@ -26,8 +22,6 @@ T = TypeVar("T")
 
 Job = Callable[[Progress], T]
 """What tells the progress that it is given how far it is, and returns its result."""
-
-PATIENCE = 5.0
 
 
 class Jobs(Protocol):
@@ -56,7 +50,7 @@ class InProcesses:
     def __init__(self, count: int, progress: Progress) -> None:
         self._count = count
         self._progress = progress
-        self._workers: list[_Worker] = []
+        self._workers: list[Worker] = []
 
     def __enter__(self) -> Self:
         return self
@@ -64,13 +58,7 @@ class InProcesses:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for worker in self._workers:
-            worker.process.terminate()
-        for worker in self._workers:
-            worker.pipe.close()
-            worker.process.join(PATIENCE)
-            worker.process.kill()
-            worker.process.join()
+        end(self._workers)
         self._workers.clear()
 
     def run(self, jobs: Mapping[str, Job[T]]) -> list[T]:
@@ -79,97 +67,38 @@ class InProcesses:
         if processes < 2:
             return InTurn(self._progress).run(jobs)
         while len(self._workers) < processes:
-            self._workers.append(_started())
+            self._workers.append(Worker.started())
         waiting, idle = list(jobs), self._workers[:processes]
-        busy: dict[object, tuple[_Worker, str]] = {}
+        busy: dict[object, tuple[Worker, str]] = {}
         found: dict[str, T] = {}
         with self._progress.track(len(jobs), f"in {processes} processes") as tracker:
             while len(found) < len(jobs):
                 while idle and waiting:
                     worker, name = idle.pop(), waiting.pop(0)
-                    worker.pipe.send(jobs[name])
+                    worker.send(jobs[name])
                     busy[worker.pipe] = worker, name
                 for pipe in wait([worker.pipe for worker, _ in busy.values()]):
                     worker, name = busy[pipe]
-                    what, value = _received(worker, name)
-                    if what == "note":
-                        self._progress.note(f"{name}: {value}")
-                        continue
-                    if what == "failed":
-                        raise value
-                    found[name] = value
-                    idle.append(busy.pop(pipe)[0])
-                    self._progress.note(f"{name}: done")
-                    tracker.advance()
+                    match _told(worker, name):
+                        case Note(text):
+                            self._progress.note(f"{name}: {text}")
+                        case Failed(error):
+                            raise error
+                        case Done(result):
+                            found[name] = result
+                            idle.append(busy.pop(pipe)[0])
+                            self._progress.note(f"{name}: done")
+                            tracker.advance()
         return [found[name] for name in jobs]
 
 
-@dataclass(frozen=True)
-class _Worker:
-    process: BaseProcess
-    pipe: Connection[Any, Any]
-
-
-def _started() -> _Worker:
-    context = get_context("spawn")
-    here, there = context.Pipe()
-    process = context.Process(target=_serve, args=(there,), daemon=True)
-    process.start()
-    # So that the pipe ends when the process does.
-    there.close()
-    return _Worker(process, here)
-
-
-def _received(worker: _Worker, name: str) -> tuple[str, Any]:
+def _told(worker: Worker, name: str) -> Note | Done | Failed:
     try:
-        told: tuple[str, Any] = worker.pipe.recv()
-    except (EOFError, OSError) as error:
-        worker.process.join(PATIENCE)
-        code = worker.process.exitcode or 0
+        return worker.told()
+    except DiedError as error:
+        killed = "the system kills processes when memory runs out; each of them holds the data"
         raise InternalError(
-            f"{name}: its process ended without a result (exit code {code})",
-            why="the system kills processes when memory runs out; each of them holds the data" if code < 0 else None,
+            f"{name}: {error}",
+            why=killed if error.code < 0 else None,
             cure="--jobs 1; what is finished is taken from the cache",
         ) from error
-    return told
-
-
-def _serve(pipe: Connection[Any, Any]) -> None:
-    """What a process does: jobs, until nobody sends any or reads what they tell."""
-    # Ctrl-C reaches every process of a terminal; who started this one decides.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # An exception, so that files are closed and none is left half-written.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    try:
-        while True:
-            job: Job[object] = pipe.recv()
-            pipe.send(_outcome(job, _Told(pipe)))
-    except (EOFError, BrokenPipeError, _UnheardError):
-        return
-
-
-def _outcome(job: Job[object], progress: Progress) -> tuple[str, object]:
-    try:
-        return "done", job(progress)
-    except _UnheardError:
-        raise
-    except Exception as error:
-        error.add_note(traceback.format_exc())
-        return "failed", error
-
-
-class _UnheardError(Exception):
-    """The process that started this one is gone."""
-
-
-class _Told(QuietProgress):
-    """Passes on what is worth reading."""
-
-    def __init__(self, pipe: Connection[Any, Any]) -> None:
-        self._pipe = pipe
-
-    def note(self, text: str) -> None:
-        try:
-            self._pipe.send(("note", text))
-        except OSError as error:
-            raise _UnheardError from error

@@ -39,6 +39,15 @@ def refuse(progress: Progress) -> None:
     raise ConfigError("no such thing", where="model.yaml:3", cure="another")
 
 
+class OddError(Exception):
+    def __init__(self, what: str, place: str) -> None:
+        super().__init__(f"{what} at {place}")
+
+
+def be_odd(progress: Progress) -> None:
+    raise OddError("lost", "sea")
+
+
 def fill_the_disk(progress: Progress) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/somewhere")
 
@@ -104,6 +113,10 @@ def test_an_error_is_the_one_that_was_raised_and_ends_the_others(tmp_path: Path)
     with pytest.raises(OSError) as full, InProcesses(2, QuietProgress()) as jobs:
         jobs.run({"one": fill_the_disk, "other": fill_the_disk})
     assert (full.value.errno, full.value.filename) == (errno.ENOSPC, "/somewhere")
+    # One that cannot be sent says the same.
+    with pytest.raises(RuntimeError, match="OddError: lost at sea") as odd, InProcesses(2, QuietProgress()) as jobs:
+        jobs.run({"one": be_odd, "other": be_odd})
+    assert any("in be_odd" in note for note in odd.value.__notes__)
 
 
 def test_a_process_that_the_system_kills_is_named() -> None:
@@ -123,11 +136,11 @@ from tests.test_jobs import linger
 
 if __name__ == "__main__":
     with InProcesses(2, QuietProgress()) as jobs:
-        jobs.run({name: partial(linger, Path(sys.argv[1]), True) for name in "ab"})
+        jobs.run({str(told): partial(linger, Path(sys.argv[1]), told) for told in (True, False)})
 """
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_processes_end_with_the_one_that_started_them(how: signal.Signals, tmp_path: Path) -> None:
     script = tmp_path / "build.py"
     script.write_text(SCRIPT)
@@ -141,7 +154,7 @@ def test_processes_end_with_the_one_that_started_them(how: signal.Signals, tmp_p
         start_new_session=True,
     ) as process:
         wait_for(lambda: len(list(tmp_path.glob("*.started"))) == 2)
-        # As from a terminal, Ctrl-C reaches all of them; SIGKILL only the one.
+        # As from a terminal, Ctrl-C reaches all of them; the others only the one.
         (os.killpg if how == signal.SIGINT else os.kill)(process.pid, how)
         assert process.wait(timeout=30) != 0
     wait_for(lambda: len(list(tmp_path.glob("*.ended"))) == 2)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.suites.paper.jobs import Job, run_jobs
+from pamc.errors import ConfigError
 
 
 class Told:
@@ -38,6 +39,10 @@ def stumble() -> str:
     raise RuntimeError("I fell")
 
 
+def refuse() -> str:
+    raise ConfigError("no such net", where="here", cure="another")
+
+
 def crash() -> str:
     os.kill(os.getpid(), signal.SIGKILL)
     return ""
@@ -49,13 +54,15 @@ def test_failures_stop_only_what_needs_them(tmp_path: Path) -> None:
         Job("after", partial(touch, tmp_path / "after"), ("stumble",)),
         Job("far after", partial(touch, tmp_path / "far"), ("after",)),
         Job("stumble", stumble),
+        Job("refuse", refuse),
         Job("crash", crash),
         Job("second", partial(touch, tmp_path / "second"), ("first",)),
         Job("first", partial(touch, tmp_path / "first")),
     ]
     errors = run_jobs(jobs, 3, told)
-    assert errors.keys() == {"stumble", "crash", "after", "far after"}
+    assert errors.keys() == {"stumble", "refuse", "crash", "after", "far after"}
     assert "I fell" in errors["stumble"] and "needs stumble" in errors["after"] and "code -9" in errors["crash"]
+    assert errors["refuse"] == str(ConfigError("no such net", where="here", cure="another"))
     assert {path.name for path in tmp_path.iterdir()} == {"first", "second"}
     assert (tmp_path / "first").read_text() == "1"
     order = told.events
@@ -71,6 +78,7 @@ def sleep(running: Path) -> str:
 # A shell that starts the tests in the background makes them, and all that they start, ignore Ctrl-C.
 INTERRUPTED = """
 import signal, sys
+from multiprocessing import active_children
 from functools import partial
 from pathlib import Path
 from benchmarks.suites.paper.jobs import Job, run_jobs
@@ -80,11 +88,11 @@ if __name__ == "__main__":
     try:
         run_jobs([Job("sleep", partial(sleep, Path(sys.argv[1])))], 1, Told())
     except KeyboardInterrupt:
-        print("interrupted", flush=True)
+        print("interrupted", active_children(), flush=True)
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_to_end_ends_the_processes(number: signal.Signals, tmp_path: Path) -> None:
     script, running = tmp_path / "script.py", tmp_path / "running"
     script.write_text(INTERRUPTED)
@@ -99,7 +107,7 @@ def test_a_signal_to_end_ends_the_processes(number: signal.Signals, tmp_path: Pa
     else:
         process.send_signal(number)
     out, _ = process.communicate(timeout=30)
-    assert (out, process.returncode) == (("interrupted\n", 0) if number == signal.SIGINT else ("", 143))
+    assert (out, process.returncode) == (("interrupted []\n", 0) if number == signal.SIGINT else ("", -number))
     # Python's own helper for shared resources notices a moment later that nobody is left.
     with pytest.raises(ProcessLookupError):
         for _ in range(100):

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
 import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
+from functools import partial
+from multiprocessing.connection import wait
 from typing import Protocol
 
 from pamc.errors import PamcError
+from pamc.progress import Progress
+from pamc.workers import DiedError, Done, Failed, Worker, end
 
 __all__ = ["Display", "Job", "run_jobs"]
 
@@ -43,17 +42,12 @@ class Display(Protocol):
 
 @dataclass(frozen=True)
 class _Running:
-    job: Job
-    process: BaseProcess
-    answer: Connection
+    worker: Worker
     began: float
 
 
 def run_jobs(jobs: Sequence[Job], workers: int, display: Display) -> dict[str, str]:
-    """Run all jobs, up to ``workers`` at a time, one thread each. Returns the errors by name.
-
-    On KeyboardInterrupt, and on SIGTERM, which ends this process with code 143, the processes are ended first.
-    """
+    """Run all jobs, up to ``workers`` at a time, one thread each. Returns the errors by name."""
     waiting = {job.name: job for job in jobs}
     running: dict[str, _Running] = {}
     errors: dict[str, str] = {}
@@ -69,17 +63,17 @@ def run_jobs(jobs: Sequence[Job], workers: int, display: Display) -> dict[str, s
                 if broken:
                     fail(waiting.pop(job.name).name, f"needs {broken[0]}, which failed")
                 elif len(running) < workers and not any(name in waiting or name in running for name in job.needs):
-                    with _uninterrupted():
-                        running[job.name] = _start(waiting.pop(job.name))
+                    running[job.name] = _Running(Worker.started(), time.monotonic())
+                    running[job.name].worker.send(partial(_call, waiting.pop(job.name).call))
                     display.started(job.name)
             if running:
-                wait([item.answer for item in running.values()])
+                wait([item.worker.pipe for item in running.values()])
             for name, item in [*running.items()]:
-                if not item.answer.poll():
+                if not item.worker.pipe.poll():
                     continue
-                ok, text = _answer(item)
-                item.process.join()
-                del running[name]
+                ok, text = _answer(item.worker)
+                # The next job has a process, and the memory, of its own.
+                end([running.pop(name).worker])
                 if ok:
                     display.finished(name, f"{text} ({time.monotonic() - item.began:.1f} s)")
                 else:
@@ -87,63 +81,31 @@ def run_jobs(jobs: Sequence[Job], workers: int, display: Display) -> dict[str, s
     return errors
 
 
-def _start(job: Job) -> _Running:
-    # Fresh interpreters: a fork of a process that uses threads, as torch does, may hang.
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(job.call, theirs), daemon=True)
-    process.start()
-    theirs.close()
-    return _Running(job, process, ours, time.monotonic())
+def _call(call: Callable[[], str], _: Progress) -> str:
+    return call()
 
 
-def _work(call: Callable[[], str], answer: Connection) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+def _answer(worker: Worker) -> tuple[bool, str]:
     try:
-        told = True, call()
-    except PamcError as error:
-        told = False, str(error)
-    except Exception:
-        told = False, traceback.format_exc().rstrip()
-    with suppress(BrokenPipeError):  # nobody is left to be told
-        answer.send(told)
-
-
-def _answer(item: _Running) -> tuple[bool, str]:
-    try:
-        ok, text = item.answer.recv()
-    except EOFError:
-        item.process.join()
-        return False, f"its process ended with code {item.process.exitcode}"
-    return bool(ok), str(text)
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Signals to end wait: between its start and the note of it a process would be ended by nobody."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _end(number: int, _: object) -> None:
-    raise SystemExit(128 + number)
+        told = worker.told()
+    except DiedError as died:
+        return False, str(died)
+    match told:
+        case Done(text):
+            return True, str(text)
+        case Failed(PamcError() as refused):
+            return False, str(refused)
+        case Failed(error):
+            return False, error.__notes__[-1].rstrip()
+    raise AssertionError(f"a job of a suite has no progress to tell: {told}")
 
 
 @contextmanager
 def _ended(running: dict[str, _Running]) -> Iterator[None]:
-    before = signal.signal(signal.SIGTERM, _end)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
-        for item in running.values():
-            item.process.terminate()
-        for item in running.values():
-            item.process.join()
+        end(item.worker for item in running.values())
 
 
 @contextmanager
