@@ -249,7 +249,7 @@ def _methods(raw: dict[str, Any]) -> tuple[Any, Any]:
 def _costs(prune: dict[str, Any]) -> bool:
     """Whether the budget is one of MACs."""
     budget = prune.get("budget")
-    return isinstance(budget, dict) and not COSTS.isdisjoint(budget)
+    return isinstance(budget, dict) and any(budget.get(name) is not None for name in COSTS)
 
 
 def _merge(check: Checker, raw: dict[str, Any]) -> MethodSpec:

@@ -1,7 +1,8 @@
 """The user's data: called, checked, and held as arrays.
 
 A data function returns ``(x, labels)``, ``x`` alone, or a torch ``Dataset`` of ``(x, labels)`` pairs; ``labels`` is a
-mapping from task to an array. Samples are what the device will feed: the graph normalises them.
+mapping from task to an array; it may hold those of other tasks too. Samples are what the device will feed: the graph
+normalises them.
 """
 
 from __future__ import annotations
@@ -39,18 +40,20 @@ def load_samples(
     problems = [*_input_problems(x, dtype, shape)]
     known = {task.name: task for task in tasks}
     for name, array in labels.items():
-        if name not in known:
+        if name in known:
+            problems += _label_problems(known[name], array, len(x), widths.get(name))
+        elif not known.keys() <= labels.keys():
+            # They may be meant for a task that has none; without such a task they are another model.yaml's.
             hint = did_you_mean(name, tuple(known)) or f" (the tasks are: {', '.join(known)})"
             problems.append(f"labels for '{name}', which is no task{hint}")
-        else:
-            problems += _label_problems(known[name], array, len(x), widths.get(name))
     if problems:
         raise UserCodeError(
             f"the data cannot be used: {'; '.join(problems)}",
             where=where,
             cure="return (x, labels): x (n, *input shape), labels {task: array of n labels}",
         )
-    return Samples(np.ascontiguousarray(x), {name: np.ascontiguousarray(array) for name, array in labels.items()})
+    used = {name: np.ascontiguousarray(array) for name, array in labels.items() if name in known}
+    return Samples(np.ascontiguousarray(x), used)
 
 
 def shuffled(samples: Samples, seed: int, count: int) -> Samples:

@@ -143,6 +143,7 @@ def test_budgets(load: Load) -> None:
         ("prune: {method: share}", "separate", "share"),
         ("prune: {budget: {macs: 0.4}}", "pam", "taylor"),
         ("prune: {budget: {expected_macs: 0.4}}", "pam", "taylor"),
+        ("prune: {budget: {macs: null, max_drop: 2}}", "separate", "share"),
         ("merge: {method: separate}\nprune: {budget: {macs: 0.4}}", "separate", "taylor"),
         ("merge: {method: concat}", "concat", "taylor"),
         ("prune: {method: magnitude}", "pam", "magnitude"),

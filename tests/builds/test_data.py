@@ -128,6 +128,12 @@ def test_data_that_cannot_decide_what_the_input_is(tmp_path: Path, parts: tuple[
     assert parts[1] in str(caught.value) and parts[2] in str(caught.value)
 
 
+def test_labels_of_other_tasks_are_left_out_where_none_can_be_meant_for_a_task(tmp_path: Path) -> None:
+    theirs = "'age': [0] * 4, 'size': [0.5] * 4, 'marks': np.ones((4, 2))"
+    samples = load(tmp_path, f"return x, {{'other': ['a'], {theirs}}}")
+    assert samples.labels.keys() == {"age", "size", "marks"}
+
+
 def test_everything_wrong_is_said_at_once(tmp_path: Path) -> None:
     with pytest.raises(UserCodeError) as caught:
         load(tmp_path, "return x * np.nan, {'age': [9] * 4, 'other': [1]}")
