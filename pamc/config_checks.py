@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from types import UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -98,7 +98,7 @@ class Checker:
         except ValidationError as error:
             for item in error.errors(include_url=False):
                 if item["type"] != "extra_forbidden":
-                    self._report(item, at)
+                    self._report(item, kind, at)
                     clean = False
         if clean:
             self.add(at, f"{_name(at)} cannot be read")
@@ -125,11 +125,11 @@ class Checker:
                     clean = self.unknown_keys(nested, value, (*at, key)) and clean
         return clean
 
-    def _report(self, item: Any, at: KeyPath) -> None:
+    def _report(self, item: Any, model: type[BaseModel], at: KeyPath) -> None:
         place: KeyPath = (*at, *item["loc"])
         kind, context = item["type"], item.get("ctx", {})
         if kind == "missing":
-            self.missing(place)
+            self.missing(place, _written(model, item["loc"]))
             return
         value = item["input"]
         name = _name(place)
@@ -286,6 +286,18 @@ def _nested_model(annotation: Any) -> type[BaseModel] | None:
 
 def _name(at: KeyPath) -> str:
     return "the file" if not at else "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in at).lstrip(".")
+
+
+def _written(kind: type[BaseModel], at: KeyPath) -> str | None:
+    """A required key as it may be written: its choices, or what it is for."""
+    key, *rest = at
+    field = kind.model_fields[str(key)]
+    nested = _nested_model(field.annotation)
+    if rest:
+        return None if nested is None else _written(nested, tuple(rest))
+    choices = [str(choice) for choice in get_args(field.annotation)] if get_origin(field.annotation) is Literal else []
+    value = f"one of {', '.join(choices)}" if choices else field.description
+    return f"{key}: {value}" if value else None
 
 
 def _keys(kind: type[BaseModel]) -> str:

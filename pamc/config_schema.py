@@ -37,8 +37,8 @@ class _Model(BaseModel):
 class NormalizeModel(_Model):
     """Per-channel normalisation: (x - mean) / std, made part of the exported graph."""
 
-    mean: Annotated[list[_Number], Field(min_length=1)]
-    std: Annotated[list[_Positive], Field(min_length=1)]
+    mean: Annotated[list[_Number], Field(min_length=1, description="one number per channel, or per feature")]
+    std: Annotated[list[_Positive], Field(min_length=1, description="one number above 0 per channel, or per feature")]
 
 
 class InputModel(_Model):
@@ -147,7 +147,7 @@ class SettingsModel(_Model):
     """The keys of a file that hold plain values."""
 
     schema_version: Literal[1] = 1
-    name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$", description="what the bundle is called")]
     emit: Annotated[list[str], Field(min_length=1, description="export formats")] = ["onnx"]
     baseline: Annotated[bool, Field(description="also prune the networks separately, for the report")] = True
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0

@@ -184,8 +184,16 @@ BAD = {
     ),
     "duplicate key": (GOOD + "name: again\n", r"6:1: duplicate key 'name', already given in line 1"),
     "duplicate task": (_with("  tone:", "  article:"), r"4:3: duplicate key 'article'"),
-    "missing key": (_with("name: kit\n", ""), r"model.yaml:1:1: the key 'name' is missing$"),
+    "missing key": (
+        _with("name: kit\n", ""),
+        r"model.yaml:1:1: the key 'name' is missing\n  cure: name: what the bundle is called$",
+    ),
     "missing key of a task": (_with(", metric: mae", ""), r"4:3: the key 'metric' is missing in tasks.tone"),
+    "its cure": (_with(", metric: mae", ""), r"4:3: the key.*\n  cure: metric: one of accuracy, mae, mse"),
+    "cure of a missing nested key": (
+        GOOD + "input: {shape: [1], normalize: {std: [1]}}\n",
+        r"6:21: the key 'mean' is missing in input.normalize\n  cure: mean: one number per channel",
+    ),
     "misspelt required key": (_with("data:", "dat:"), r"5:1: unknown key 'dat', did you mean 'data'\?"),
     "wrong type": (GOOD + "seed: [1]\n", r"6:7: seed must be a whole number, not \[1\]"),
     "yes is text": (GOOD + "baseline: yes\n", r"6:11: baseline must be true or false, not 'yes'"),
