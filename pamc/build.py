@@ -36,7 +36,7 @@ from pamc.merge import METHODS as MERGE_METHODS
 from pamc.merge import Calibration
 from pamc.previews import exported_view, lowered_view, planned_view, stage_view
 from pamc.progress import Progress
-from pamc.scoring import KINDS, Scorer, targets_of
+from pamc.scoring import KINDS, Scorer, targets_of, truth_of
 from pamc.searches import Searches, workload_of
 from pamc.spec import FunctionRef, InputSpec, Spec, TaskSpec
 from pamc.stages import StageRunner
@@ -174,12 +174,13 @@ def _merge(
 ) -> tuple[str, MultitaskGraph]:
     options = MERGE_METHODS.parse_options(method, given)
     kinds = {task.name: KINDS[task.loss] for task in spec.tasks}
-    targets = targets_of(spec.tasks)
+    targets = targets_of(spec.tasks, separate)
     key = stages.key("merge", separate_key, method, options, kinds, targets, data.identity, spec.seed)
     calibration = shuffled(data.train, spec.seed, CALIBRATION_SAMPLES)
 
     def merge() -> MultitaskGraph:
-        seen = Calibration(calibration.x, kinds, calibration.labels, stages.progress, spec.seed, data.train, targets)
+        labels = {target.task: truth_of(target, calibration) for target in targets}
+        seen = Calibration(calibration.x, kinds, labels, stages.progress, spec.seed, data.train, targets)
         return MERGE_METHODS.get(method).function(separate, seen, options)
 
     return key, stages.run("merge", key, merge, title=f"merge ({method})")
@@ -230,7 +231,7 @@ def build(spec: Spec, options: BuildOptions, progress: Progress, reporter: Repor
     merge_key, merged = merge(spec.merge.method, spec.merge.options)
     if options.stop_after == "merge":
         return BuildResult(None, None, stage_view("merge", merged, _requests(spec, merged)))
-    scorer = Scorer(targets_of(spec.tasks), data.evaluation, data.validation)
+    scorer = Scorer(targets_of(spec.tasks, separate), data.evaluation, data.validation)
     tile = target.channel_tile
     searches = Searches(spec, separate_key, separate, data.train, data.identity, scorer, stages, tile)
     processes = (options.jobs or _processes()) if searches.side_by_side else 1

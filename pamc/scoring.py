@@ -9,9 +9,10 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from pamc.graph import MultitaskGraph
+from pamc.graph import Graph, MultitaskGraph
+from pamc.graph.ops import Activation, Flatten, Softmax, Unflatten
 from pamc.spec import TaskSpec
-from pamc.train import Samples, Target, drop, predict, score
+from pamc.train import Samples, Target, decided, drop, predict, score
 
 __all__ = ["KINDS", "Answers", "Scorer", "targets_of", "truth_of"]
 
@@ -22,17 +23,27 @@ KINDS = {"cross_entropy": "class", "binary": "binary", "mse": "real"}
 """How the labels of a task with each loss are to be read."""
 
 
-def targets_of(tasks: Sequence[TaskSpec]) -> tuple[Target, ...]:
-    """What each task is trained for and measured by."""
-    return tuple(Target(task.name, task.metric, task.loss) for task in tasks)
+def targets_of(tasks: Sequence[TaskSpec], net: MultitaskGraph) -> tuple[Target, ...]:
+    """What each task of ``net`` is trained for and measured by."""
+    return tuple(
+        Target(task.name, task.metric, task.loss, task.loss != "mse" and _probabilities(net.graph, task.name))
+        for task in tasks
+    )
+
+
+def _probabilities(graph: Graph, task: str) -> bool:
+    """Whether a task's outputs are those of a softmax or of sigmoids."""
+    node = graph.by_name[graph.outputs[task]]
+    while isinstance(node.op, Flatten | Unflatten):
+        node = graph.by_name[node.inputs[0]]
+    return isinstance(node.op, Softmax) or (isinstance(node.op, Activation) and node.op.function == "sigmoid")
 
 
 def truth_of(target: Target, samples: Samples) -> NDArray[np.generic]:
     """The labels of a task, or what its original network answers where there are none."""
     if target.task in samples.labels:
         return samples.labels[target.task]
-    answers = samples.teacher[target.task]
-    return answers.argmax(axis=1) if target.loss == "cross_entropy" else answers
+    return decided(target, samples.teacher[target.task])
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Training: the fine-tuning loop that merging and pruning share."""
 
 from pamc.train.fit import Recipe, fit, predict, takes_the_machine
-from pamc.train.metrics import Target, drop, score
+from pamc.train.metrics import Target, decided, drop, score
 from pamc.train.module import MultitaskModule
 from pamc.train.regulariser import Regulariser
 from pamc.train.samples import Samples
@@ -12,6 +12,7 @@ __all__ = [
     "Regulariser",
     "Samples",
     "Target",
+    "decided",
     "drop",
     "fit",
     "predict",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,10 @@ import pytest
 from numpy.typing import NDArray
 
 from pamc.capture import align
-from pamc.graph import Graph, MultitaskGraph, restrict
-from pamc.scoring import Scorer
+from pamc.graph import Graph, MultitaskGraph, restrict, verify
+from pamc.graph.ops import Activation, Flatten, Op, Softmax, Unflatten
+from pamc.scoring import Scorer, targets_of, truth_of
+from pamc.spec import FunctionRef, TaskSpec
 from pamc.train import Samples, Target, predict
 from tests.zoo.handmade import Maker
 
@@ -59,3 +62,36 @@ def test_without_labels_the_originals_are_the_truth(net: MultitaskGraph) -> None
     scorer = Scorer(TARGETS, Samples(X, {}, held.teacher))
     assert scorer.scores(net) == {"kind": pytest.approx(90), "size": pytest.approx(1.25, rel=1e-4)}
     assert scorer.drops(net) == {"kind": pytest.approx(10), "size": pytest.approx(1.25, rel=1e-4)}
+
+
+ENDS: dict[str, list[Op]] = {
+    "logits": [],
+    "tanh": [Activation("tanh")],
+    "softmax": [Softmax()],
+    "sigmoid": [Activation("sigmoid")],
+    "sigmoid of a map": [Unflatten(), Activation("sigmoid"), Flatten()],
+}
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "binary", "mse"])
+@pytest.mark.parametrize("end", ENDS)
+def test_outputs_of_softmax_and_sigmoid_are_probabilities(end: str, loss: str) -> None:
+    maker = Maker()
+    value = next(iter(maker.end("smile", maker.conv("conv", "input", 6), 2).outputs.values()))
+    for number, op in enumerate(ENDS[end]):
+        value = maker.add(f"end{number}", op, value)
+    net = align({"smile": verify(Graph(tuple(maker.nodes), {"smile": value}, maker.params), "the test")})
+    where = FunctionRef(Path("nets.py"), "net")
+    task = TaskSpec("smile", where, {}, Path("smile.safetensors"), "mse" if loss == "mse" else "accuracy", loss)
+    (target,) = targets_of([task], net)
+    probabilities = loss != "mse" and end not in ("logits", "tanh")
+    assert target == Target("smile", task.metric, loss, probabilities)
+
+
+@pytest.mark.parametrize(("probabilities", "middle"), [(False, 0.0), (True, 0.5)])
+def test_what_is_more_likely_than_not_holds(probabilities: bool, middle: float) -> None:
+    target = Target("smile", "accuracy", "binary", probabilities)
+    teacher = {"smile": np.tile(np.array([middle - 0.1, middle + 0.1], np.float32), (len(X), 1))}
+    assert (truth_of(target, Samples(X, {}, teacher)) == [False, True]).all()
+    held = Samples(X, {"smile": np.tile([0, 1], (len(X), 1))}, teacher)
+    assert Scorer((target,), held).judge(lambda _: teacher) == ({"smile": 100.0}, {"smile": 0.0})

@@ -1,5 +1,7 @@
 """The training loop: masks, losses, metrics, determinism."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -189,12 +191,38 @@ def test_labels_and_teacher_mix_by_their_weight() -> None:
         task_loss(ACCURACY, output, None, None, 0.5)
 
 
+@pytest.mark.parametrize(("loss", "function"), [("cross_entropy", lambda x: x.softmax(1)), ("binary", torch.sigmoid)])
+@pytest.mark.parametrize("distill", [0.0, 0.7, 1.0])
+def test_probabilities_are_trained_as_the_logits_that_they_are_of(
+    loss: str, function: Callable[[torch.Tensor], torch.Tensor], distill: float
+) -> None:
+    logits, teacher = (3 * torch.randn(6, 4, dtype=torch.float64) for _ in range(2))
+    logits.requires_grad_()
+    label = torch.randint(0, 4, (6,)) if loss == "cross_entropy" else torch.randint(0, 2, (6, 4))
+    plain, of_probabilities = Target("a", "accuracy", loss), Target("a", "accuracy", loss, probabilities=True)
+    wanted = task_loss(plain, logits, label, teacher, distill)
+    found = task_loss(of_probabilities, function(logits), label, function(teacher), distill)
+    torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(*(torch.autograd.grad(value, logits)[0] for value in (found, wanted)))
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "binary"])
+def test_probabilities_of_0_and_1_are_trained_on(loss: str) -> None:
+    sure = torch.tensor([[0.0, 1.0], [1.0, 0.0]], requires_grad=True)
+    label = torch.tensor([0, 0]) if loss == "cross_entropy" else torch.tensor([[1, 0], [1, 0]])
+    value = task_loss(Target("a", "accuracy", loss, probabilities=True), sure, label, 1 - sure.detach(), 0.5)
+    value.backward()
+    assert value.isfinite() and sure.grad is not None and sure.grad.isfinite().all()
+
+
 def test_scores() -> None:
     outputs = np.array([[1.0, 2.0], [3.0, 0.0], [0.5, 0.4], [0.0, 1.0]])
     assert score(ACCURACY, outputs, np.array([1, 0, 1, 1])) == 75.0
     binary = Target("a", "accuracy", "binary")
     assert score(binary, outputs - 0.45, np.array([[1, 1], [1, -1], [1, -1], [-1, -1]])) == 87.5
     assert score(binary, outputs - 0.45, np.array([[1, 1], [1, 0], [1, 0], [0, 0]])) == 87.5
+    sure = Target("a", "accuracy", "binary", probabilities=True)
+    assert score(sure, np.array([[0.9, 0.1], [0.6, 0.4]]), np.array([[1, 0], [0, 1]])) == 50.0
     assert score(Target("a", "mae", "mse"), np.array([[1.0], [3.0]]), np.array([2, 1])) == 1.5
     assert score(Target("a", "mse", "mse"), np.array([[1.0], [3.0]]), np.array([2, 1])) == 2.5
     assert drop(ACCURACY, 95.0, 94.0) == 1.0
