@@ -100,7 +100,14 @@ def _capture(task: TaskSpec, given: InputSpec, root: Path) -> Graph:
     """The graph of one task's network with its weights."""
     module = call(_model(task), what=f"model function {task.model}", **task.args)
     load_weights(module, task.weights)
-    return capture(task.name, module, given.shape, dtype=given.dtype, normalize=given.normalize, root=root)
+    graph = capture(task.name, module, given.shape, dtype=given.dtype, normalize=given.normalize, root=root)
+    if task.loss == "cross_entropy" and np.prod(graph.shapes[graph.outputs[task.name]]) == 1:
+        raise ConfigError(
+            f"{task.name}: a network with one output names no class",
+            where=str(task.model),
+            cure="`loss: binary`, if it says whether something holds; `metric: mae` or `mse`, if it is a number",
+        )
+    return graph
 
 
 def _check(spec: Spec, given: InputSpec) -> CheckReport:
@@ -118,6 +125,8 @@ def _separate(spec: Spec, given: InputSpec, stages: StageRunner) -> tuple[str, M
     for task in spec.tasks:
         # Locations in the graph are relative to the root, so the file's place belongs to the key.
         parts += [task.name, relpath(task.model.file, spec.root), task.model.function, dict(task.args), task.weights]
+        # What capture refuses depends on it.
+        parts.append(task.loss)
         _model(task)
         parts += sources(task.model.file.parent)
     key = stages.key("align", *parts)

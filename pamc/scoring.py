@@ -36,7 +36,10 @@ def _probabilities(graph: Graph, task: str) -> bool:
     node = graph.by_name[graph.outputs[task]]
     while isinstance(node.op, Flatten | Unflatten):
         node = graph.by_name[node.inputs[0]]
-    return isinstance(node.op, Softmax) or (isinstance(node.op, Activation) and node.op.function == "sigmoid")
+    if isinstance(node.op, Softmax):
+        # Logarithms of probabilities are logits.
+        return not node.op.log
+    return isinstance(node.op, Activation) and node.op.function == "sigmoid"
 
 
 def truth_of(target: Target, samples: Samples) -> NDArray[np.generic]:

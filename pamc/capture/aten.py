@@ -239,10 +239,16 @@ def _prelu(call: Call) -> Value:
     return _activation("leaky_relu", float(slope.reshape(())))(call)
 
 
-@_aten("softmax", "_softmax")
-def _softmax(call: Call) -> Value:
-    source = call.value()
-    rank = len(call.builder.shapes[source]) + 1
-    if call.integer("dim") % rank != 1:
-        raise Unsupported(f"softmax over axis {call.integer('dim')} is not supported", "use softmax over axis 1")
-    return call.emit(Softmax(), (source,), "softmax")
+def _softmax(name: str, op: Softmax) -> Converter:
+    def convert(call: Call) -> Value:
+        source = call.value()
+        rank = len(call.builder.shapes[source]) + 1
+        if call.integer("dim") % rank != 1:
+            raise Unsupported(f"{name} over axis {call.integer('dim')} is not supported", f"use {name} over axis 1")
+        return call.emit(op, (source,), name)
+
+    return convert
+
+
+_aten("softmax", "_softmax")(_softmax("softmax", Softmax()))
+_aten("log_softmax", "_log_softmax")(_softmax("log_softmax", Softmax(log=True)))

@@ -35,8 +35,6 @@ _ADVICE = {
     **dict.fromkeys(("rand", "randn", "rand_like", "randn_like", "bernoulli", "normal_functional"), _RANDOM),
     **dict.fromkeys(("cond", "while_loop", "map_impl", "scan"), _LOOP),
     **dict.fromkeys(("conv1d", "conv3d", "max_pool1d", "max_pool3d", "avg_pool1d", "avg_pool3d"), _ONE_D),
-    "log_softmax": ("log_softmax is not supported", "return the logits, or use softmax"),
-    "_log_softmax": ("log_softmax is not supported", "return the logits, or use softmax"),
     "embedding": ("embeddings are not supported", "feed feature maps or vectors of numbers"),
 }
 _DEFAULT = ("this operation is not supported", "replace it by convolutions, linear layers, poolings and activations")

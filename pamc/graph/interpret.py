@@ -107,7 +107,7 @@ def step(node: Node, params: Params, xs: list[Tensor], training: bool = False) -
         case Concat():
             return torch.cat(xs, 1)
         case Softmax():
-            return torch.softmax(xs[0], 1)
+            return (torch.log_softmax if op.log else torch.softmax)(xs[0], 1)
     raise TypeError(f"cannot run {op!r}")
 
 

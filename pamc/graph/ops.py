@@ -311,8 +311,9 @@ class Concat(Op):
 
 @dataclass(frozen=True)
 class Softmax(Op):
-    """Softmax over channels; couples all of them, so its channels are never pruned."""
+    """Softmax over channels, or its logarithm; couples all of them, so its channels are never pruned."""
 
+    log: bool = False
     kind: ClassVar[str] = "softmax"
 
 

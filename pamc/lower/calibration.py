@@ -30,7 +30,7 @@ BATCH = 64
 # pooling is one of them.
 KEEPING = (Concat, MaxPool, AvgPool, Flatten, Unflatten)
 # The scales that LiteRT's kernels demand: 1/256 from 0 for shares, 1/128 for tanh.
-SHARE, TANH = (0.0, 255 / 256), (-1.0, 127 / 128)
+SHARE, LOG_SHARE, TANH = (0.0, 255 / 256), (-255 / 16, 0.0), (-1.0, 127 / 128)
 
 
 def tied(graph: Graph) -> dict[str, str]:
@@ -54,7 +54,9 @@ def _decided(node: Node) -> Range | None:
     op = node.op
     if isinstance(op, Input) and op.dtype == "uint8":
         return (0.0, 1.0)
-    if isinstance(op, Softmax) or (isinstance(op, Activation) and op.function == "sigmoid"):
+    if isinstance(op, Softmax):
+        return LOG_SHARE if op.log else SHARE
+    if isinstance(op, Activation) and op.function == "sigmoid":
         return SHARE
     if isinstance(op, Activation) and op.function == "tanh":
         return TANH

@@ -193,6 +193,21 @@ def test_an_input_that_fits_no_network(project: Project) -> None:
     fails(project, 2, line_of(project, "nets.py", "self.hidden(x"), "'digit'", "'parity'", "input.shape")
 
 
+@pytest.mark.parametrize("command", ["build", "check"])
+def test_a_network_with_one_output_that_should_name_a_class(project: Project, command: str) -> None:
+    append(
+        "\n\ndef one(**_: int) -> nn.Module:\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 1))\n", "nets.py"
+    )(project)
+    save_file({"1.weight": torch.ones(1, 64), "1.bias": torch.ones(1)}, project.root / "parity.safetensors")
+    text = (project.root / "model.yaml").read_text()
+    head, _, tail = text.rpartition("nets.py:conv_net")
+    (project.root / "model.yaml").write_text(f"{head}nets.py:one{tail}")
+    run = project.pamc(command, "model.yaml")
+    assert run.code == 2
+    assert "nets.py:one: parity: a network with one output names no class" in run.err + run.out
+    assert "`loss: binary`" in run.err + run.out
+
+
 def test_build_says_what_is_wrong_with_every_network(project: Project) -> None:
     network(MISH, "Mish")(project)
     weights(lambda state: state["head.bias"].fill_(torch.nan))(project)

@@ -67,6 +67,7 @@ def test_without_labels_the_originals_are_the_truth(net: MultitaskGraph) -> None
 ENDS: dict[str, list[Op]] = {
     "logits": [],
     "tanh": [Activation("tanh")],
+    "log": [Softmax(log=True)],
     "softmax": [Softmax()],
     "sigmoid": [Activation("sigmoid")],
     "sigmoid of a map": [Unflatten(), Activation("sigmoid"), Flatten()],
@@ -84,7 +85,7 @@ def test_outputs_of_softmax_and_sigmoid_are_probabilities(end: str, loss: str) -
     where = FunctionRef(Path("nets.py"), "net")
     task = TaskSpec("smile", where, {}, Path("smile.safetensors"), "mse" if loss == "mse" else "accuracy", loss)
     (target,) = targets_of([task], net)
-    probabilities = loss != "mse" and end not in ("logits", "tanh")
+    probabilities = loss != "mse" and end not in ("logits", "tanh", "log")
     assert target == Target("smile", task.metric, loss, probabilities)
 
 

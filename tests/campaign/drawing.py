@@ -248,7 +248,7 @@ def _head(net: Drawer, x: str) -> str:
         out = net.add(Concat(), net.linear(flat, classes), net.linear(flat, 2))
     else:
         out = net.linear(_flat(net, x), classes)
-    return net.add(Softmax(), out) if net.choices.flag(4) else out
+    return net.add(Softmax(log=net.choices.flag(2)), out) if net.choices.flag(4) else out
 
 
 def _mask(numbers: np.random.Generator, units: int, everyone: int) -> np.ndarray:

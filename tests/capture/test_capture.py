@@ -114,6 +114,10 @@ SPELLINGS: dict[str, tuple[Callable[[Small, Tensor], object], list[str]]] = {
         lambda m, x: head(m, m.conv(x)).softmax(-1),
         ["conv", "global_avg_pool", "flatten", "linear", "softmax"],
     ),
+    "log softmax": (
+        lambda m, x: F.log_softmax(head(m, m.conv(x)), dim=1),
+        ["conv", "global_avg_pool", "flatten", "linear", "softmax"],
+    ),
     "no-ops": (
         lambda m, x: head(m, F.dropout(m.conv(x.contiguous().clone()), training=m.training).to(x.dtype).detach()),
         ["conv", "global_avg_pool", "flatten", "linear"],
@@ -302,6 +306,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str, str]] = {
     "tied to the image": (lambda: nn.Sequential(Residual()), "conv", "tied to the input's"),
     "image as output": (lambda: nn.MaxPool2d(2), "output", "channels are the input's"),
     "softmax over rows": (lambda: small(lambda m, x: m.conv(x).softmax(2)), "softmax", "axis 2"),
+    "log softmax over rows": (lambda: small(lambda m, x: m.conv(x).log_softmax(2)), "log_softmax", "axis 2"),
     "split differently": (
         lambda: small(lambda m, x: torch.cat([m.conv(x), m.conv(x)], 1) + m.twin(m.conv(x)).repeat(1, 2, 1, 1)),
         "repeat",

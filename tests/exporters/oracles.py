@@ -90,8 +90,8 @@ def _layer(graph: Graph, node: Node) -> nn.Module:
             return nn.Flatten()
         case Unflatten():
             return nn.Unflatten(1, (read, 1, 1))
-        case Softmax():
-            return nn.Softmax(1)
+        case Softmax() as op:
+            return nn.LogSoftmax(1) if op.log else nn.Softmax(1)
         case Add():
             return _Function(torch.add)
         case Mul():

@@ -134,7 +134,8 @@ def test_a_convolutional_network_is_int8_throughout(tmp_path):
         assert set(interior(tmp_path, task_set)) == {"INT8"}
 
 
-def test_operations_with_int8_kernels_take_no_way_through_floats(tmp_path):
+@pytest.mark.parametrize("log", [False, True])
+def test_operations_with_int8_kernels_take_no_way_through_floats(log, tmp_path):
     sketch = Sketch((3, 9, 9), seed=1)
     sketch.affine("x")
     for function in ("relu", "hardswish", "leaky_relu", "silu", "gelu", "relu6"):
@@ -146,7 +147,7 @@ def test_operations_with_int8_kernels_take_no_way_through_floats(tmp_path):
     gate = sketch.act(sketch.linear(sketch.act(sketch.linear(pooled, 5), "tanh"), 4), "sigmoid")
     value = sketch.plain("mul", Mul(), value, sketch.plain("unflat", Unflatten(), gate))
     flat = sketch.affine(sketch.plain("flat", Flatten(), value))
-    net = sketch.finish({"a": sketch.plain("soft", Softmax(), sketch.linear(flat, 3))}, {})
+    net = sketch.finish({"a": sketch.plain("soft", Softmax(log=log), sketch.linear(flat, 3))}, {})
     written(net, tmp_path)
     assert set(interior(tmp_path, "a")) == {"INT8"}
     assert codes(tmp_path, "a")["QUANTIZE"] == codes(tmp_path, "a")["DEQUANTIZE"] == 1

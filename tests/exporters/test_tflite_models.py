@@ -80,10 +80,18 @@ def test_a_window_that_would_start_in_the_padding_is_dropped(tmp_path):
     assert differences(plan_of(sketch, {"a": pool}), tmp_path)["a"] < 1e-6
 
 
-@pytest.mark.parametrize("function, code", [("tanh", "PADV2"), ("relu", "PAD")])
-def test_padding_never_wins_a_maximum(function, code, tmp_path):
+@pytest.mark.parametrize(
+    "op, code",
+    [
+        (Activation("tanh"), "PADV2"),
+        (Activation("relu"), "PAD"),
+        (Softmax(log=True), "PADV2"),
+        (Softmax(), "PAD"),
+    ],
+)
+def test_padding_never_wins_a_maximum(op, code, tmp_path):
     sketch = Sketch((2, 6, 6))
-    pool = sketch.plain("pool", MaxPool((3, 3), (2, 2), (1, 1)), sketch.act("x", function))
+    pool = sketch.plain("pool", MaxPool((3, 3), (2, 2), (1, 1)), sketch.plain("op", op, "x"))
     plan = plan_of(sketch, {"a": pool})
     exporter.write({"a": plan}, tmp_path, {})
     x = -np.ones((1, 2, 6, 6), np.float32)
@@ -168,6 +176,8 @@ def test_maps_and_vectors_come_out_in_their_own_order(tmp_path):
         "sum": sketch.plain("sum", Add(), flat, other),
         "product": sketch.plain("product", Mul(), flat, sketch.linear(flat, 72)),
         "soft": sketch.plain("soft", Softmax(), flat),
+        "log": sketch.plain("log", Softmax(log=True), flat),
+        "logs": sketch.plain("log", Softmax(log=True), sketch.conv(value, 3)),
         "unflat": sketch.plain("unflat", Unflatten(), flat),
         "places": sketch.plain("soft", Softmax(), sketch.conv(value, 3)),
         "one": sketch.conv(value, 1),

@@ -208,7 +208,7 @@ def random_net(seed: int) -> MultitaskGraph:
     outputs = {}
     for task in tasks:
         head = sketch.linear(hidden, int(rng.integers(1, 6)), bias=bool(rng.integers(2)))
-        outputs[task] = sketch.plain("soft", Softmax(), head) if rng.integers(3) == 0 else head
+        outputs[task] = sketch.plain("soft", Softmax(log=task != TASKS[0]), head) if rng.integers(3) == 0 else head
     everyone = (1 << len(tasks)) - 1
 
     def draw(_: str, units: int) -> np.ndarray:

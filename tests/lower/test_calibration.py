@@ -64,10 +64,12 @@ def test_ranges_that_an_operation_decides_are_not_measured():
     pooled = sketch.plain("pool", MaxPool((2, 2), (2, 2)), made["sigmoid"])
     joined = sketch.plain("cat", Concat(), made["tanh"], made["relu"])
     ends = [sketch.linear(sketch.plain("flat", Flatten(), value), 3) for value in (pooled, joined)]
-    net = sketch.finish({"age": sketch.plain("soft", Softmax(), ends[0]), "smile": ends[1]}, {})
+    soft, log = (sketch.plain("soft", Softmax(log=log), end) for log, end in zip((False, True), ends, strict=True))
+    net = sketch.finish({"age": soft, "smile": log}, {})
     found = numerics(net).ranges
     assert found["x"] == (0.0, 1.0)
-    assert step_of(found[made["sigmoid"]]) == step_of(found[pooled]) == step_of(found["soft0"]) == 1 / 256
+    assert step_of(found[made["sigmoid"]]) == step_of(found[pooled]) == step_of(found[soft]) == 1 / 256
+    assert found[log] == (-255 / 16, 0.0)
     # Joined with a value of no limits, tanh is measured like that.
     assert found[made["tanh"]] == found[made["relu"]] == found[joined] != (-1.0, 127 / 128)
 

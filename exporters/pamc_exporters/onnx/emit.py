@@ -111,7 +111,7 @@ class Emitter:
             case Mul():
                 self._add(node, "Mul")
             case Softmax():
-                self._add(node, "Softmax", axis=1)
+                self._add(node, "LogSoftmax" if op.log else "Softmax", axis=1)
             case MaxPool() | Flatten() | Unflatten() | Concat():
                 self.move(node, self.names[node.name], self.read(node))
             case _:

@@ -88,7 +88,7 @@ def _never_negative(graph: Graph) -> set[str]:
             case Activation():
                 known = op.function in _NEVER_NEGATIVE
             case Softmax():
-                known = True
+                known = not op.log
             case MaxPool() | AvgPool() | GlobalAvgPool() | Flatten() | Unflatten() | Concat() | Add() | Mul():
                 known = all(name in found for name in node.inputs)
             case _:
@@ -171,7 +171,7 @@ class _Emitter:
             case Softmax():
                 features = math.prod(self.graph.shapes[node.name])
                 vector = len(self.graph.shapes[node.name]) == 1 and xs[0].shape[-1] != features
-                return softmax(draft, draft.reshape(xs[0], (1, features)) if vector else xs[0], scale)
+                return softmax(draft, op, draft.reshape(xs[0], (1, features)) if vector else xs[0], scale)
             case MaxPool():
                 x, padding = self._windows(node, op, xs[0], lowest=node.inputs[0] not in self.positive)
                 return self._pool("MAX_POOL_2D", node, op, x, padding)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from pamc.graph.ops import Activation
+from pamc.graph.ops import Activation, Softmax
 from pamc_exporters.tflite.draft import FUSED, Draft, Held
 from pamc_exporters.tflite.scales import FIXED, Scale
 
@@ -81,6 +81,8 @@ def activation(draft: Draft, op: Activation, x: Held, scale: Scale | None) -> He
     return _FUNCTIONS[op.function](draft, x, scale, op.alpha)
 
 
-def softmax(draft: Draft, x: Held, scale: Scale | None) -> Held:
-    """Softmax over the last axis."""
+def softmax(draft: Draft, op: Softmax, x: Held, scale: Scale | None) -> Held:
+    """Softmax over the last axis, or its logarithm."""
+    if op.log:
+        return _exact(draft, "LOG_SOFTMAX", "log_softmax", x, scale, "LogSoftmaxOptions")
     return _exact(draft, "SOFTMAX", "softmax", x, scale, "SoftmaxOptions", beta=1.0)

@@ -50,7 +50,7 @@ class Scale:
 
 # What the kernels of these functions demand. Raw pixels, 0 to 255, are the values 0 to 1.
 _UNIT = Scale(1 / 256, LOWEST)
-FIXED = {"sigmoid": _UNIT, "softmax": _UNIT, "tanh": Scale(1 / 128, 0)}
+FIXED = {"sigmoid": _UNIT, "softmax": _UNIT, "log_softmax": Scale(1 / 16, HIGHEST), "tanh": Scale(1 / 128, 0)}
 PIXELS = Scale(float(np.float32(1 / 255)), LOWEST)
 
 
@@ -59,8 +59,9 @@ def demanded(node: Node) -> Scale | None:
     op = node.op
     if isinstance(op, Input) and op.dtype == "uint8":
         return PIXELS
-    name = "softmax" if isinstance(op, Softmax) else op.function if isinstance(op, Activation) else ""
-    return FIXED.get(name)
+    if isinstance(op, Softmax):
+        return FIXED["log_softmax" if op.log else "softmax"]
+    return FIXED.get(op.function) if isinstance(op, Activation) else None
 
 
 def _origin(graph: Graph, node: Node) -> Node:
