@@ -16,6 +16,7 @@ from pamc.graph.ops import (
     GlobalAvgPool,
     Linear,
     MaxPool,
+    PRelu,
     Softmax,
 )
 
@@ -234,8 +235,10 @@ def _gelu(call: Call) -> Value:
 @_aten("prelu", "_prelu_kernel")
 def _prelu(call: Call) -> Value:
     slope = call.constant("weight")
-    if slope is None or slope.size != 1:
-        raise Unsupported("a slope per channel is not supported", "use num_parameters=1, or LeakyReLU")
+    if slope is None:
+        raise Unsupported("only slopes that are parameters are supported", "use PReLU, or LeakyReLU")
+    if slope.size > 1:
+        return call.emit(PRelu(), (call.value(),), "prelu", {"slope": slope.reshape(-1)})
     return _activation("leaky_relu", float(slope.reshape(())))(call)
 
 

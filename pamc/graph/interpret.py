@@ -28,6 +28,7 @@ from pamc.graph.ops import (
     Linear,
     MaxPool,
     Mul,
+    PRelu,
     Softmax,
     Unflatten,
 )
@@ -75,6 +76,8 @@ def _weights(node: Node, params: Params, x: Tensor, training: bool) -> Tensor:
     if isinstance(op, Conv | DepthwiseConv):
         groups = x.shape[1] if isinstance(op, DepthwiseConv) else 1
         return F.conv2d(x, params(node, "weight"), bias, op.stride, op.padding, op.dilation, groups)
+    if isinstance(op, PRelu):
+        return F.prelu(x, params(node, "slope"))
     if isinstance(op, ChannelAffine):
         return x * _per_channel(params(node, "scale"), x) + _per_channel(params(node, "shift"), x)
     assert isinstance(op, BatchNorm)
@@ -86,7 +89,7 @@ def step(node: Node, params: Params, xs: list[Tensor], training: bool = False) -
     """What one node computes from its inputs ``(n, *shape)``; see :func:`run`."""
     op = node.op
     match op:
-        case Conv() | DepthwiseConv() | Linear() | BatchNorm() | ChannelAffine():
+        case Conv() | DepthwiseConv() | Linear() | BatchNorm() | ChannelAffine() | PRelu():
             return _weights(node, params, xs[0], training)
         case Activation():
             return _ACTIVATIONS[op.function](xs[0], op.alpha)

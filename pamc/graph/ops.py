@@ -33,6 +33,7 @@ __all__ = [
     "MaxPool",
     "Mul",
     "Op",
+    "PRelu",
     "Shape",
     "ShapeError",
     "Softmax",
@@ -211,6 +212,14 @@ class Activation(Op):
 
 
 @dataclass(frozen=True)
+class PRelu(Op):
+    """``max(x, 0) + slope * min(x, 0)`` with a slope per channel (He et al. 2015, eq. 1)."""
+
+    kind: ClassVar[str] = "prelu"
+    param_axes: ClassVar[dict[str, tuple[str, ...]]] = {"slope": (OUT,)}
+
+
+@dataclass(frozen=True)
 class MaxPool(_Window):
     """Max pooling; ``ceil`` rounds the output size up as PyTorch's ``ceil_mode`` does."""
 
@@ -327,6 +336,7 @@ OPS: dict[str, type[Op]] = {
         BatchNorm,
         ChannelAffine,
         Activation,
+        PRelu,
         MaxPool,
         AvgPool,
         GlobalAvgPool,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pamc.graph import Graph, Node
-from pamc.graph.ops import BatchNorm
+from pamc.graph.ops import BatchNorm, PRelu
 from pamc.graph.owners import members
 from pamc.merge.clusters import Tie, Zipped, tasks_of
 from pamc.merge.layers import Layer, measured
@@ -45,6 +45,8 @@ def join(state: Zipped, layer: Layer) -> Zipped:
     ties = _ties(state, layer)
     if not ties:
         return state
+    if isinstance(layer.node.op, PRelu):
+        return _sloped(state, layer.node, ties)
     graph, moments = state.net.graph, state.moments(layer)
     weight, bias = layer.effective(graph)
     held = layer.raw(graph)
@@ -70,6 +72,18 @@ def join(state: Zipped, layer: Layer) -> Zipped:
     if norm is not None:
         scale = held[:, 0, 0] if norm is layer.node else np.ones_like(bias)
         graph = _normed(graph, norm, ties, scale, bias, joined, state.x)
+    return replace(state, net=replace(state.net, graph=graph), ties=(*state.ties, *ties))
+
+
+def _sloped(state: Zipped, node: Node, ties: Sequence[Tie]) -> Zipped:
+    """Give the paired channels of a PReLU the mean of their slopes."""
+    slopes = np.array(state.net.graph.array(node, "slope"), dtype=np.float64)
+    joined = np.zeros(len(slopes), dtype=bool)
+    for tie in ties:
+        common = np.mean([slopes[rows] for rows in tie.rows.values()], axis=0)
+        for rows in tie.rows.values():
+            slopes[rows], joined[rows] = common, True
+    graph = _replaced(state.net.graph, node, {"slope": slopes}, joined)
     return replace(state, net=replace(state.net, graph=graph), ties=(*state.ties, *ties))
 
 

@@ -24,7 +24,7 @@ import numpy as np
 
 from pamc.errors import OutputError, VerificationError
 from pamc.export import Exporter, Tracing
-from pamc.graph.ops import Activation, Input, Softmax
+from pamc.graph.ops import Activation, Input, PRelu, Softmax
 from pamc.verify.compare import errors
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _magnitude(node: Node, held: Mapping[str, Tensor], xs: list[Tensor], value: 
     """What the rounding error of an operation is proportional to, element by element."""
     from pamc.graph.interpret import step
 
-    if isinstance(node.op, Activation) or (isinstance(node.op, Softmax) and node.op.log):
+    if isinstance(node.op, Activation | PRelu) or (isinstance(node.op, Softmax) and node.op.log):
         # Exponentials near 1, from which 1 may have been taken.
         return value.abs() + xs[0].abs() + 1
     if isinstance(node.op, Softmax):

@@ -24,6 +24,7 @@ FAMILIES = [
     pytest.param("mobilenet_v2", marks=pytest.mark.slow),
     pytest.param("resnet18", marks=pytest.mark.slow),
     "vgg16_bn",
+    "mobilefacenet",
     "squeezenet",
     "densenet",
 ]

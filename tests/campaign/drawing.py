@@ -24,6 +24,7 @@ from pamc.graph.ops import (
     MaxPool,
     Mul,
     Op,
+    PRelu,
     Shape,
     Softmax,
     Unflatten,
@@ -136,6 +137,9 @@ class Drawer:
             var=self.numbers.uniform(0.2, 2, channels),
         )
 
+    def prelu(self, x: str) -> str:
+        return self.add(PRelu(), x, slope=0.3 * self.normal(self.shapes[x][0]))
+
     def affine(self, x: str, frozen: bool = False) -> str:
         channels = self.shapes[x][0]
         return self.add(
@@ -203,6 +207,7 @@ def _block(net: Drawer, x: str) -> str:
     steps: list[Callable[[Drawer, str], str]] = [
         lambda net, x: net.act(x),
         lambda net, x: net.affine(x),
+        lambda net, x: net.prelu(x),
         lambda net, x: net.norm(x),
         _branches,
     ]

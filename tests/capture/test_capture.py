@@ -114,6 +114,10 @@ SPELLINGS: dict[str, tuple[Callable[[Small, Tensor], object], list[str]]] = {
         lambda m, x: head(m, m.conv(x)).softmax(-1),
         ["conv", "global_avg_pool", "flatten", "linear", "softmax"],
     ),
+    "prelu": (
+        lambda m, x: head(m, F.prelu(m.conv(x), m.gain)),
+        ["conv", "prelu", "global_avg_pool", "flatten", "linear"],
+    ),
     "log softmax": (
         lambda m, x: F.log_softmax(head(m, m.conv(x)), dim=1),
         ["conv", "global_avg_pool", "flatten", "linear", "softmax"],
@@ -273,7 +277,6 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str, str]] = {
         "statistics of the sample",
     ),
     "mish": (lambda: nn.Sequential(nn.Conv2d(4, 4, 1), nn.Mish()), "mish", "activation"),
-    "prelu": (lambda: nn.Sequential(nn.Conv2d(4, 4, 1), nn.PReLU(4)), "prelu", "slope per channel"),
     "upsample": (lambda: nn.Upsample(scale_factor=2), "upsample_nearest2d", "resizing"),
     "control flow": (lambda: small(branch), "forward", "control flow"),
     "buffer": (lambda: small(counting), "assignment", "the buffer 'count'"),

@@ -22,6 +22,7 @@ from pamc.graph.ops import (
     Linear,
     MaxPool,
     Mul,
+    PRelu,
     Softmax,
     Unflatten,
 )
@@ -76,6 +77,10 @@ def _layer(graph: Graph, node: Node) -> nn.Module:
             layer: nn.Module = nn.Conv2d(read, units, *window, groups, "bias" in held)
         case Linear():
             layer = nn.Linear(read, len(held["weight"]), "bias" in held)
+        case PRelu():
+            slopes = nn.PReLU(len(held["slope"]))
+            slopes.weight = nn.Parameter(held["slope"])
+            return slopes
         case ChannelAffine():
             return _Affine(held["scale"], held["shift"], len(graph.shapes[node.name]))
         case Activation() as op:

@@ -25,7 +25,7 @@ from pamc.graph.ops import OUT
 from pamc.graph.owners import groups, may_read, runs
 from tests.zoo.captured import aligned, images, random_owners, relative_error
 
-SMALL = ("small_resnet", "se_resnet", "small_mobilenet", "squeezenet", "densenet", "lenet")
+SMALL = ("small_resnet", "se_resnet", "mobilefacenet", "small_mobilenet", "squeezenet", "densenet", "lenet")
 
 
 def gated(net: MultitaskGraph) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

@@ -24,6 +24,7 @@ from pamc.graph.ops import (
     MaxPool,
     Mul,
     Op,
+    PRelu,
     Softmax,
     Unflatten,
 )
@@ -94,6 +95,9 @@ class Sketch:
         return self.node(
             "bn", BatchNorm(), [x], gamma=gamma + 1, beta=beta, mean=mean, var=self.rng.uniform(0.5, 2, channels)
         )
+
+    def prelu(self, x: str) -> str:
+        return self.node("prelu", PRelu(), [x], slope=self.normal(self.shape(x)[0]))
 
     def affine(self, x: str, frozen: bool = False) -> str:
         channels = self.shape(x)[0]
@@ -179,6 +183,8 @@ def _trunk_step(sketch: Sketch, choice: int, function: str) -> None:
             sketch.plain("max", MaxPool((3, 3) if padding else (2, 2), (2, 2), (padding, padding), ceil), x)
         case 7:
             sketch.plain("avg", AvgPool((3, 3), (2, 2), (1, 1), count_include_pad=bool(rng.integers(2))), x)
+        case 9:
+            sketch.prelu(sketch.batch_norm(sketch.conv(x, units)))
         case 8:
             sketch.plain("cat", Concat(), x, sketch.act(sketch.conv(x, 4), function))
 
@@ -198,7 +204,7 @@ def random_net(seed: int) -> MultitaskGraph:
             break
         # The gated block ties its channels to one layer, which a concatenation has two of.
         joined = len(Graph(tuple(sketch.nodes), {}, sketch.params).spaces.layouts[sketch.last]) > 1
-        choice = 0 if joined else (seed + 2 * step) % 9
+        choice = 0 if joined else (seed + 2 * step) % 10
         _trunk_step(sketch, choice, ACTIVATIONS[(seed + step) % len(ACTIVATIONS)])
     if rng.integers(2):
         sketch.plain("gap", GlobalAvgPool(), sketch.last)

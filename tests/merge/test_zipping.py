@@ -67,6 +67,7 @@ def test_networks_that_differ_in_the_order_of_units_become_one_of_them(name: str
         (("densenet",) * 3, 1.0),
         (("small_resnet",) * 3, 1.0),
         (("small_mobilenet",) * 3, 1.0),
+        (("mobilefacenet",) * 2, 0.7),
         (("resnet18", "small_resnet", "resnet18"), 1.0),
     ],
 )

@@ -51,7 +51,7 @@ def stakes(net: MultitaskGraph) -> dict[str, np.ndarray]:
     return {space: np.ones((len(net.tasks) + 1, net.spaces.sizes[space])) for space in net.prunable}
 
 
-@pytest.mark.parametrize("name", ["lenet", "small_resnet", "small_mobilenet", "densenet", "se_resnet"])
+@pytest.mark.parametrize("name", ["lenet", "small_resnet", "mobilefacenet", "small_mobilenet", "densenet", "se_resnet"])
 def test_a_stack_computes_and_costs_what_its_networks_do(name: str) -> None:
     net = separate(name)
     parts = alone(net)
@@ -61,7 +61,7 @@ def test_a_stack_computes_and_costs_what_its_networks_do(name: str) -> None:
         assert cost(stacked, 1 << bit) == cost(part, 1)
 
 
-@pytest.mark.parametrize("name", ["lenet", "small_resnet", "small_mobilenet", "se_resnet", "densenet"])
+@pytest.mark.parametrize("name", ["lenet", "small_resnet", "mobilefacenet", "small_mobilenet", "se_resnet", "densenet"])
 def test_sharing_raises_the_cost_of_no_task_set(name: str) -> None:
     net = stack(separate(name), alone(separate(name)).values())
     x = samples(net, 32).x

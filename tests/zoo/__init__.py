@@ -8,6 +8,7 @@ from torch import nn
 
 from tests.zoo.concat import densenet, squeezenet
 from tests.zoo.lenet import lenet
+from tests.zoo.mobilefacenet import mobilefacenet
 from tests.zoo.mobilenet import mobilenet_v2, small_mobilenet
 from tests.zoo.resnet import resnet18, resnet50, se_resnet, small_resnet
 from tests.zoo.vgg import vgg11, vgg16_bn
@@ -34,6 +35,7 @@ NETWORKS = {
     "small_resnet": Entry(small_resnet, (3, 32, 32), 4),
     "mobilenet_v2": Entry(mobilenet_v2, (3, 32, 32), 1),
     "small_mobilenet": Entry(small_mobilenet, (3, 32, 32), 2),
+    "mobilefacenet": Entry(mobilefacenet, (3, 32, 32), 2),
     "squeezenet": Entry(squeezenet, (3, 33, 33), 2),
     "densenet": Entry(densenet, (3, 16, 16), 3),
 }

@@ -24,6 +24,7 @@ from pamc.graph.ops import (
     Linear,
     MaxPool,
     Mul,
+    PRelu,
     Shape,
     Softmax,
     Unflatten,
@@ -100,6 +101,9 @@ class Emitter:
                 scaled = self.inner(node, "scaled")
                 self.node("Mul", scaled, [*self.read(node), scale])
                 self.node("Add", self.names[node.name], [scaled, shift], node.name)
+            case PRelu():
+                rank = len(self.graph.shapes[node.name])
+                self._add(node, "PRelu", [self.param(node, "slope", (-1, *(1,) * (rank - 1)))])
             case Activation():
                 self._activation(node, op)
             case AvgPool():

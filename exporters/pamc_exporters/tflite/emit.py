@@ -30,6 +30,7 @@ from pamc.graph.ops import (
     Linear,
     MaxPool,
     Mul,
+    PRelu,
     Softmax,
     Unflatten,
 )
@@ -166,6 +167,8 @@ class _Emitter:
                 return self.layers.linear(node, xs[0], scale, fused)
             case ChannelAffine():
                 return self.layers.affine(node, xs[0], scale, fused)
+            case PRelu():
+                return self.layers.prelu(node, xs[0], scale)
             case Activation():
                 return activation(draft, op, xs[0], scale)
             case Softmax():

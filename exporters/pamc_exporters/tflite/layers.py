@@ -112,6 +112,18 @@ class Layers:
             "ADD", [scaled.tensor, places[1]], output, "AddOptions", fusedActivationFunction=FUSED[fused]
         )
 
+    def prelu(self, node: Node, x: Held, scale: Scale | None) -> Held:
+        """A slope per channel of a map, or per feature of a vector in whatever order it is; computed in float32."""
+        order = slice(None) if x.order is None else x.order
+        key = None if x.order is None else x.order.tobytes()
+        slope = self._graph.array(node, "slope")[order].astype(np.float32)
+        along = (1, 1, len(slope))[-max(len(x.shape) - 1, 1) :] if x.shape[-1] == len(slope) else x.shape[1:]
+        place = self._draft.stored(self._constants.get(node.params["slope"], key, slope.copy), along, "FLOAT32")
+        given = self._draft.convert(x, None)
+        return self._draft.convert(
+            self._draft.add("PRELU", [given.tensor, place], self._draft.like(given, None)), scale
+        )
+
     def _bias(self, node: Node) -> _Bias:
         if "bias" in node.params:
             return _Bias(node.params["bias"], self._graph.array(node, "bias"))
