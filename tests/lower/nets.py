@@ -161,7 +161,8 @@ def _trunk_step(sketch: Sketch, choice: int, function: str) -> None:
             stride = int(rng.integers(1, 3)) if height > 6 else 1
             sketch.act(sketch.conv(x, units, stride=(stride, stride), bias=bool(rng.integers(2))), function)
         case 1:
-            sketch.act(sketch.batch_norm(sketch.conv(x, units, dilation=(2, 1), padding=(2, 1), bias=False)), function)
+            normed = sketch.batch_norm(sketch.conv(x, units, dilation=(2, 1), padding=(2, 1), bias=False))
+            sketch.prelu(normed) if function in ("gelu", "elu", "leaky_relu") else sketch.act(normed, function)
         case 2:
             inner = sketch.act(sketch.batch_norm(sketch.conv(x, units)), function)
             back = sketch.batch_norm(sketch.conv(inner, channels, bias=False))
@@ -183,8 +184,6 @@ def _trunk_step(sketch: Sketch, choice: int, function: str) -> None:
             sketch.plain("max", MaxPool((3, 3) if padding else (2, 2), (2, 2), (padding, padding), ceil), x)
         case 7:
             sketch.plain("avg", AvgPool((3, 3), (2, 2), (1, 1), count_include_pad=bool(rng.integers(2))), x)
-        case 9:
-            sketch.prelu(sketch.batch_norm(sketch.conv(x, units)))
         case 8:
             sketch.plain("cat", Concat(), x, sketch.act(sketch.conv(x, 4), function))
 
@@ -204,7 +203,7 @@ def random_net(seed: int) -> MultitaskGraph:
             break
         # The gated block ties its channels to one layer, which a concatenation has two of.
         joined = len(Graph(tuple(sketch.nodes), {}, sketch.params).spaces.layouts[sketch.last]) > 1
-        choice = 0 if joined else (seed + 2 * step) % 10
+        choice = 0 if joined else (seed + 2 * step) % 9
         _trunk_step(sketch, choice, ACTIVATIONS[(seed + step) % len(ACTIVATIONS)])
     if rng.integers(2):
         sketch.plain("gap", GlobalAvgPool(), sketch.last)
