@@ -77,14 +77,19 @@ def join(state: Zipped, layer: Layer) -> Zipped:
 
 def _sloped(state: Zipped, node: Node, ties: Sequence[Tie]) -> Zipped:
     """Give the paired channels of a PReLU the mean of their slopes."""
-    slopes = np.array(state.net.graph.array(node, "slope"), dtype=np.float64)
-    joined = np.zeros(len(slopes), dtype=bool)
-    for tie in ties:
-        common = np.mean([slopes[rows] for rows in tie.rows.values()], axis=0)
-        for rows in tie.rows.values():
-            slopes[rows], joined[rows] = common, True
-    graph = _replaced(state.net.graph, node, {"slope": slopes}, joined)
+    held = state.net.graph.array(node, "slope")
+    slopes = held.astype(np.float64)
+    _even_out(slopes, ties)
+    graph = state.net.graph.with_params({node.params["slope"]: slopes.astype(held.dtype)})
     return replace(state, net=replace(state.net, graph=graph), ties=(*state.ties, *ties))
+
+
+def _even_out(figure: Values, ties: Sequence[Tie]) -> None:
+    """Give paired channels the mean of what they have, in place."""
+    for tie in ties:
+        common = np.mean([figure[rows] for rows in tie.rows.values()], axis=0)
+        for rows in tie.rows.values():
+            figure[rows] = common
 
 
 def _replaced(graph: Graph, node: Node, values: dict[str, Values], joined: NDArray[np.bool_]) -> Graph:
@@ -108,11 +113,8 @@ def _normed(
     """The graph with a norm that maps joined channels x to ``scale * x + shift`` by the statistics of x."""
     assert isinstance(norm.op, BatchNorm)
     mean, var = measured(graph, norm.inputs[0], x)
-    for tie in ties:
-        for figure in (mean, var):
-            common = np.mean([figure[rows] for rows in tie.rows.values()], axis=0)
-            for rows in tie.rows.values():
-                figure[rows] = common
+    for figure in (mean, var):
+        _even_out(figure, ties)
     values = {"gamma": scale * np.sqrt(var + norm.op.eps), "beta": shift + scale * mean, "mean": mean, "var": var}
     return _replaced(graph, norm, values, joined)
 

@@ -96,14 +96,12 @@ class Emitter:
             case Linear():
                 self._add(node, "Gemm", self._params(node, "weight", "bias"), transB=1)
             case ChannelAffine():
-                rank = len(self.graph.shapes[node.name])
-                scale, shift = (self.param(node, role, (-1, *(1,) * (rank - 1))) for role in ("scale", "shift"))
+                scale, shift = (self._per_channel(node, role) for role in ("scale", "shift"))
                 scaled = self.inner(node, "scaled")
                 self.node("Mul", scaled, [*self.read(node), scale])
                 self.node("Add", self.names[node.name], [scaled, shift], node.name)
             case PRelu():
-                rank = len(self.graph.shapes[node.name])
-                self._add(node, "PRelu", [self.param(node, "slope", (-1, *(1,) * (rank - 1)))])
+                self._add(node, "PRelu", [self._per_channel(node, "slope")])
             case Activation():
                 self._activation(node, op)
             case AvgPool():
@@ -196,6 +194,11 @@ class Emitter:
             tensor.external_data.add(key=field, value=str(value))
         self.initializers[name] = tensor
         return name
+
+    def _per_channel(self, node: Node, role: str) -> str:
+        """Name of a parameter with one number per channel of the value."""
+        rank = len(self.graph.shapes[node.name])
+        return self.param(node, role, (-1, *(1,) * (rank - 1)))
 
     def _params(self, node: Node, *roles: str) -> list[str]:
         return [self.param(node, role) for role in roles if role in node.params]

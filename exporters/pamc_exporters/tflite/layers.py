@@ -6,7 +6,7 @@ int8 weights are symmetric with one scale per row, and biases have 32 bits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -90,9 +90,7 @@ class Layers:
 
     def affine(self, node: Node, x: Held, scale: Scale | None, fused: str) -> Held:
         """``x * scale + shift`` per channel of a map, or per feature of a vector in whatever order it is."""
-        order = slice(None) if x.order is None else x.order
-        key = None if x.order is None else x.order.tobytes()
-        factor, shift = (self._graph.array(node, role)[order] for role in ("scale", "shift"))
+        (factor, key), (shift, _) = (self._ordered(node, role, x) for role in ("scale", "shift"))
         if scale is not None:
             # As a convolution of each channel alone, the sum is rounded once.
             if x.shape[-1] != len(factor) or len(x.shape) != 4:
@@ -103,10 +101,7 @@ class Layers:
             return self._convolve(places, x, self._draft.like(x, scale), "VALID", fused, deep=True)
         along = (len(factor),) if x.shape[-1] == len(factor) else x.shape[1:]
         scaled, output = self._draft.like(x, None), self._draft.like(x, None)
-        places = [
-            self._draft.stored(self._constants.get(node.params[role], key, values.copy), along, "FLOAT32")
-            for role, values in (("scale", factor.astype(np.float32)), ("shift", shift.astype(np.float32)))
-        ]
+        places = [self._stored(node, role, x, along) for role in ("scale", "shift")]
         self._draft.add("MUL", [x.tensor, places[0]], scaled, "MulOptions")
         return self._draft.add(
             "ADD", [scaled.tensor, places[1]], output, "AddOptions", fusedActivationFunction=FUSED[fused]
@@ -114,14 +109,22 @@ class Layers:
 
     def prelu(self, node: Node, x: Held, scale: Scale | None) -> Held:
         """A slope per channel of a map, or per feature of a vector in whatever order it is; computed in float32."""
-        order = slice(None) if x.order is None else x.order
-        key = None if x.order is None else x.order.tobytes()
-        slope = self._graph.array(node, "slope")[order].astype(np.float32)
-        along = (1, 1, len(slope))[-max(len(x.shape) - 1, 1) :] if x.shape[-1] == len(slope) else x.shape[1:]
-        place = self._draft.stored(self._constants.get(node.params["slope"], key, slope.copy), along, "FLOAT32")
+        count = len(self._graph.array(node, "slope"))
+        along = (1, 1, count)[-max(len(x.shape) - 1, 1) :] if x.shape[-1] == count else x.shape[1:]
         given = self._draft.convert(x, None)
-        return self._draft.convert(
-            self._draft.add("PRELU", [given.tensor, place], self._draft.like(given, None)), scale
+        places = [given.tensor, self._stored(node, "slope", x, along)]
+        return self._draft.convert(self._draft.add("PRELU", places, self._draft.like(given, None)), scale)
+
+    def _ordered(self, node: Node, role: str, x: Held) -> tuple[NDArray[np.floating], Hashable]:
+        """A parameter per channel or feature in the order of a value, and what tells that order from others."""
+        array = self._graph.array(node, role)
+        return (array, None) if x.order is None else (array[x.order], x.order.tobytes())
+
+    def _stored(self, node: Node, role: str, x: Held, along: Sequence[int]) -> int:
+        """The float32 tensor of such a parameter, of the shape ``along``."""
+        values, key = self._ordered(node, role, x)
+        return self._draft.stored(
+            self._constants.get(node.params[role], key, values.astype(np.float32).copy), along, "FLOAT32"
         )
 
     def _bias(self, node: Node) -> _Bias:
